@@ -1,0 +1,1 @@
+"""The on-body runtime: samples to gait. Never imports torch."""

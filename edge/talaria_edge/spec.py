@@ -1,0 +1,108 @@
+"""The contract a model file carries: what goes in, what comes out, and what it was shown to be worth."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from talaria_bridge.errors import ModelContractError
+
+METADATA_KEY = "talaria.spec"
+"""Key of the JSON text in an ONNX file's ``metadata_props``."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Channel(_Strict):
+    """One input channel: name, unit, and the frame it is expressed in."""
+
+    name: str
+    unit: str
+    frame: str
+
+
+class Output(_Strict):
+    """One output of the network.
+
+    ``sign`` says which movement is positive; ``kind`` is *measured* where a worn sensor spans the
+    joint and *inferred* where the network fills in an unworn segment; ``certainty`` is *lower* for
+    angles whose reference is itself weak (hip adduction and rotation).
+    """
+
+    name: str
+    unit: Literal["rad"] = "rad"
+    sign: str
+    kind: Literal["measured", "inferred"]
+    certainty: Literal["normal", "lower"]
+
+
+class StateTensor(_Strict):
+    """One recurrent state: fed as ``input``, returned as ``output``, zeros at the start."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+
+
+class Parity(_Strict):
+    """A short input sequence and the output torch gave for its last step.
+
+    ``x`` has shape (T, channels), ``y`` (outputs,). The runtime replays it when it loads the model.
+    """
+
+    x: list[list[float]]
+    y: list[float]
+    tolerance_rad: float = 1e-4
+
+
+class HeldOut(_Strict):
+    """Error on people the model never saw, per output, in degrees, and how it was measured."""
+
+    protocol: str
+    reference: str
+    rmse_deg: dict[str, float]
+
+
+class ModelSpec(_Strict):
+    """Everything a runtime must know to run a model, or to refuse it."""
+
+    spec_version: Literal[1] = 1
+    model_id: str
+    slots: tuple[str, ...]
+    rate_hz: float = Field(gt=0)
+    feature_version: int
+    channels: tuple[Channel, ...]
+    outputs: tuple[Output, ...]
+    states: tuple[StateTensor, ...]
+    calibration: str = Field(description="the calibration procedure the inputs assume")
+    trained_on: str = Field(description="data set, people, licence")
+    held_out: HeldOut | None = None
+    parity: Parity | None = None
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str], where: str) -> ModelSpec:
+        """Read the spec out of an ONNX file's metadata.
+
+        Raises
+        ------
+        ModelContractError
+            If the file carries no spec, or one this version cannot read.
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ModelContractError(
+                f"{where} carries no Talaria model spec, so its inputs cannot be known: "
+                "export it with 'talaria-train export'."
+            )
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as err:
+            first = err.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "spec"
+            raise ModelContractError(
+                f"{where} carries a model spec this runtime cannot read ({field}: {first['msg']}): "
+                "export it again with the same Talaria version as the runtime."
+            ) from None

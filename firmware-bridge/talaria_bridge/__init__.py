@@ -1,0 +1,1 @@
+"""The contract with the microcontroller: bytes to samples and back."""

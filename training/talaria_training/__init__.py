@@ -1,0 +1,1 @@
+"""Offline training: recordings to models. Never runs on the device."""

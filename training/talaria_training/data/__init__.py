@@ -1,0 +1,1 @@
+"""Recordings: readers, loaders and the plain folder convention."""
