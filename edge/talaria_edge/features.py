@@ -1,0 +1,121 @@
+"""From calibrated readings to the network's input: the only place it is computed, live or offline.
+
+Everything here is free of heading: two 6-axis filters share none. The left leg is mirrored into the
+right leg's frame, so one set of weights serves both and swapping the legs is a valid augmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_edge.calibration import Calibration
+from talaria_edge.orientation import OrientationFilter, up_in_sensor
+from talaria_edge.spec import Channel
+
+FloatArray = NDArray[np.float64]
+
+FEATURE_VERSION = 1
+"""Raise it whenever a number below changes: a model trained on other features is then refused."""
+
+_AXES = ("x", "y", "z")
+_MIRROR_VECTOR = np.array([1.0, 1.0, -1.0])  # a polar vector through the sagittal plane: z turns
+_MIRROR_ROTATION = np.array([-1.0, -1.0, 1.0])  # an axial vector: x and y turn
+
+
+def channels(slots: Sequence[str] = LEG_SLOTS) -> tuple[Channel, ...]:
+    """Name the feature channels, in order: per slot specific force, angular rate, world up."""
+    per_slot = (("acc", "m/s^2"), ("gyr", "rad/s"), ("up", "1"))
+    return tuple(
+        Channel(name=f"{slot}.{kind}_{axis}", unit=unit, frame="segment, left mirrored")
+        for slot in slots
+        for kind, unit in per_slot
+        for axis in _AXES
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """The legs at one tick, in segment frames (not mirrored).
+
+    Attributes
+    ----------
+    acc_ms2, gyr_rads, up : ndarray, shape (S, 3)
+        Specific force, angular rate with the bias removed, world up as a unit vector.
+    """
+
+    acc_ms2: FloatArray
+    gyr_rads: FloatArray
+    up: FloatArray
+
+
+class FeatureStage:
+    """Calibrated segment motion and features, one tick at a time.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Tick rate.
+    calibration : Calibration
+        Must hold every slot of `slots`.
+    slots : sequence of str
+        Order of the rows given to `update`.
+
+    Raises
+    ------
+    CalibrationError
+        If the calibration lacks a slot.
+    """
+
+    def __init__(
+        self, rate_hz: float, calibration: Calibration, slots: Sequence[str] = LEG_SLOTS
+    ) -> None:
+        self.slots = tuple(slots)
+        self._to_segment, self._bias_rads = calibration.stacked(self.slots)
+        self._filters = [OrientationFilter(rate_hz) for _ in self.slots]
+        left = np.array([slot.endswith("_l") for slot in self.slots])[:, None]
+        vector = np.where(left, _MIRROR_VECTOR, 1.0)
+        rotation = np.where(left, _MIRROR_ROTATION, 1.0)
+        self._mirror = np.concatenate([vector, rotation, vector], axis=1)
+        self.segment: SegmentState | None = None
+
+    def update(self, acc_ms2: FloatArray, gyr_rads: FloatArray) -> NDArray[np.float32]:
+        """Advance by one tick.
+
+        Parameters
+        ----------
+        acc_ms2, gyr_rads : ndarray, shape (S, 3)
+            Readings in sensor frames, rows in the order of `slots`, finite.
+
+        Returns
+        -------
+        ndarray of float32, shape (9 S,)
+            Channels as named by `channels(slots)`.
+        """
+        acc = np.einsum("sij,sj->si", self._to_segment, acc_ms2)
+        gyr = np.einsum("sij,sj->si", self._to_segment, gyr_rads - self._bias_rads)
+        q = np.array([f.update(a, g) for f, a, g in zip(self._filters, acc, gyr, strict=True)])
+        up = up_in_sensor(q)
+        self.segment = SegmentState(acc, gyr, up)
+        features = np.concatenate([acc, gyr, up], axis=1) * self._mirror
+        return features.astype(np.float32).ravel()
+
+    def reset(self) -> None:
+        """Forget all attitudes."""
+        for filter_ in self._filters:
+            filter_.reset()
+        self.segment = None
+
+    @property
+    def state(self) -> list[FloatArray | None]:
+        """Attitude of every slot, to save and restore."""
+        return [f.state for f in self._filters]
+
+    @state.setter
+    def state(self, states: list[FloatArray | None]) -> None:
+        for filter_, q in zip(self._filters, states, strict=True):
+            filter_.state = q

@@ -1,0 +1,205 @@
+"""Stance and swing of each leg, and the two events between them, from the foot's pitch rate.
+
+During push-off the heel rises and the foot turns toes-down fast; as the foot leaves the ground the
+turn reverses; in swing it turns toes-up; at heel contact it reverses once more. Each reversal is
+one event. A foot that lies still is in stance, whatever came before. The detector looks at no
+future sample: an event is announced on the tick in which it is seen, with its time interpolated
+between that tick and the one before, plus a constant fitted against a force plate (which may put
+the time up to `GaitParams.initial_offset_s` after the tick that announced it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDES = ("r", "l")
+"""Right and left, in the order every per-side value is given."""
+
+
+class Phase(StrEnum):
+    """What a foot is doing."""
+
+    UNKNOWN = "unknown"
+    STANCE = "stance"
+    SWING = "swing"
+
+
+class EventKind(StrEnum):
+    """The two moments that bound stance."""
+
+    INITIAL_CONTACT = "initial"
+    FINAL_CONTACT = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class GaitEvent:
+    """One contact event: when (host seconds), which side (``"r"`` or ``"l"``), which kind."""
+
+    t_s: float
+    side: str
+    kind: EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class GaitParams:
+    """Thresholds of the detector; pitch rate is positive toes-up.
+
+    Chosen on CapSense Sub01-04 (left plate) and reported on Sub06-08.
+
+    Attributes
+    ----------
+    push_rads : float
+        Toes-down rate that arms the final contact.
+    lift_rads : float
+        Rate that, crossed upwards once armed, is the final contact.
+    swing_rads : float
+        Toes-up rate that arms the initial contact.
+    land_rads : float
+        Rate that, crossed downwards once armed, is the initial contact.
+    still_rads, still_s : float
+        A foot turning slower than this for this long is on the ground.
+    min_swing_s, min_stance_s : float
+        No phase is shorter. The slap of the forefoot after heel contact looks like a small
+        push-off; the second number is what keeps it from counting as one.
+    initial_offset_s, final_offset_s : float
+        Constant between the crossing and the plate's 20 N crossing, added to the event time.
+    """
+
+    push_rads: float = 1.5
+    lift_rads: float = -1.0
+    swing_rads: float = 1.0
+    land_rads: float = -0.5
+    still_rads: float = 0.5
+    still_s: float = 0.08
+    min_swing_s: float = 0.15
+    min_stance_s: float = 0.25
+    initial_offset_s: float = 0.016
+    final_offset_s: float = -0.015
+
+
+@dataclass(frozen=True, slots=True)
+class FootMemory:
+    """What one foot's detector carries from tick to tick."""
+
+    phase: Phase = Phase.UNKNOWN
+    since_s: float = -math.inf
+    armed: bool = False
+    still_since_s: float = math.inf
+    last_t_s: float = math.nan
+    last_pitch_rads: float = math.nan
+
+
+class GaitStage:
+    """Streaming stance/swing detector of both feet.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Rate of the ticks; times are taken from the ticks themselves.
+    params : GaitParams
+        Thresholds.
+    """
+
+    def __init__(self, rate_hz: float, params: GaitParams | None = None) -> None:
+        self.rate_hz = rate_hz
+        self.params = params or GaitParams()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget both feet."""
+        self._feet = {side: FootMemory() for side in SIDES}
+
+    @property
+    def state(self) -> dict[str, FootMemory]:
+        """What the detector carries, per side; assign it back to resume."""
+        return dict(self._feet)
+
+    @state.setter
+    def state(self, value: Mapping[str, FootMemory]) -> None:
+        self._feet = dict(value)
+
+    def update(
+        self, t_s: float, gyr_rads: Mapping[str, NDArray[np.float64] | None]
+    ) -> tuple[dict[str, Phase], tuple[GaitEvent, ...]]:
+        """Advance by one tick.
+
+        Parameters
+        ----------
+        t_s : float
+            Instant of the tick, seconds.
+        gyr_rads : mapping of side to (3,) array or None
+            Angular rate of each foot in its segment frame (x anterior, y superior, z right),
+            rad/s; None for a foot that nobody measures now, which forgets its phase.
+
+        Returns
+        -------
+        phase : dict of side to Phase
+        events : tuple of GaitEvent
+            Those seen on this tick; usually none.
+        """
+        events = []
+        for side in SIDES:
+            rate = gyr_rads.get(side)
+            if rate is None:
+                self._feet[side] = FootMemory()
+                continue
+            x, y, z = rate.tolist()
+            self._feet[side], event = self._step(
+                self._feet[side], t_s, z, math.sqrt(x * x + y * y + z * z)
+            )
+            if event is not None:
+                events.append(replace(event, side=side))
+        return {side: foot.phase for side, foot in self._feet.items()}, tuple(events)
+
+    def _step(
+        self, foot: FootMemory, t_s: float, pitch: float, speed: float
+    ) -> tuple[FootMemory, GaitEvent | None]:
+        p = self.params
+        still_since = min(foot.still_since_s, t_s) if speed < p.still_rads else math.inf
+        foot = replace(foot, still_since_s=still_since)
+        event: GaitEvent | None = None
+        elapsed = t_s - foot.since_s
+        if foot.phase is Phase.SWING:
+            armed = foot.armed or pitch > p.swing_rads
+            if armed and elapsed >= p.min_swing_s and pitch < p.land_rads:
+                at = _crossing(foot, t_s, pitch, p.land_rads)
+                event = GaitEvent(at + p.initial_offset_s, "", EventKind.INITIAL_CONTACT)
+                foot = replace(foot, phase=Phase.STANCE, since_s=t_s, armed=False)
+            elif t_s - still_since >= p.still_s:
+                event = GaitEvent(still_since, "", EventKind.INITIAL_CONTACT)
+                foot = replace(foot, phase=Phase.STANCE, since_s=t_s, armed=False)
+            else:
+                foot = replace(foot, armed=armed)
+        else:
+            foot, event = self._on_ground(foot, t_s, pitch, elapsed)
+        return replace(foot, last_t_s=t_s, last_pitch_rads=pitch), event
+
+    def _on_ground(
+        self, foot: FootMemory, t_s: float, pitch: float, elapsed: float
+    ) -> tuple[FootMemory, GaitEvent | None]:
+        """Advance a foot in stance, or one whose phase is still unknown (which makes no event)."""
+        p = self.params
+        armed = foot.armed or (pitch < -p.push_rads and elapsed >= p.min_stance_s)
+        if armed and pitch > p.lift_rads:
+            known = foot.phase is Phase.STANCE
+            at = _crossing(foot, t_s, pitch, p.lift_rads)
+            event = GaitEvent(at + p.final_offset_s, "", EventKind.FINAL_CONTACT) if known else None
+            return replace(foot, phase=Phase.SWING, since_s=t_s, armed=False), event
+        if foot.phase is Phase.UNKNOWN and t_s - foot.still_since_s >= p.still_s:
+            return replace(foot, phase=Phase.STANCE, since_s=t_s, armed=False), None
+        return replace(foot, armed=armed), None
+
+
+def _crossing(foot: FootMemory, t_s: float, pitch: float, level: float) -> float:
+    """Instant at which the pitch rate passed ``level`` between the last tick and this one."""
+    step = pitch - foot.last_pitch_rads
+    before = (foot.last_pitch_rads - level) * (pitch - level) < 0
+    if not before or step == 0.0:
+        return t_s
+    return foot.last_t_s + (level - foot.last_pitch_rads) / step * (t_s - foot.last_t_s)

@@ -1,0 +1,154 @@
+"""What is kept of a wearer between sessions: one readable TOML file per name."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from talaria_bridge.errors import CalibrationError, ConfigError
+from talaria_edge.calibration import Calibration
+from talaria_edge.toml_out import write_toml
+
+PROFILE_VERSION = 1
+HOME_VARIABLE = "TALARIA_HOME"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_KEYS = {"version", "name", "saved", "session", "model", "calibration"}
+
+
+@dataclass(frozen=True, slots=True)
+class UserProfile:
+    """One wearer.
+
+    Attributes
+    ----------
+    name : str
+        Letters, digits, ``-`` and ``_``.
+    calibration : Calibration or None
+        How the sensors sat when it was saved; it holds until they are taken off.
+    model : Path or None
+        A personal model, used when none is named.
+    session : str or None
+        The recording the calibration came from.
+    saved : str or None
+        When, in ISO 8601.
+    """
+
+    name: str
+    calibration: Calibration | None = None
+    model: Path | None = None
+    session: str | None = None
+    saved: str | None = None
+
+
+def talaria_home() -> Path:
+    """Where profiles live: ``$TALARIA_HOME``, else ``~/.local/share/talaria``."""
+    named = os.environ.get(HOME_VARIABLE)
+    return Path(named) if named else Path.home() / ".local" / "share" / "talaria"
+
+
+def profile_path(name: str, home: Path | None = None) -> Path:
+    """Return the file of a user's profile, whether or not it exists.
+
+    Raises
+    ------
+    ConfigError
+        If the name could not be a file's name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot be a user's name because it becomes a file name: use letters, "
+            "digits, '-' and '_' only."
+        )
+    return (home or talaria_home()) / "users" / f"{name}.toml"
+
+
+def load_profile(name: str, home: Path | None = None) -> UserProfile:
+    """Read a user's profile; a user never seen before has an empty one.
+
+    Raises
+    ------
+    ConfigError
+        If the name is impossible, or the file is not a profile this version can read.
+    CalibrationError
+        If the calibration in it is damaged.
+    """
+    path = profile_path(name, home)
+    if not path.exists():
+        return UserProfile(name)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
+        raise ConfigError(
+            f"The profile {path} cannot be read ({err}): mend it, or delete it and calibrate again."
+        ) from None
+    _check(data, path)
+    calibration = data.get("calibration")
+    try:
+        found = None if calibration is None else Calibration.from_dict(calibration)
+    except CalibrationError as err:
+        raise CalibrationError(f"{path}: {err}") from None
+    model = data.get("model")
+    return UserProfile(
+        name,
+        found,
+        None if model is None else path.parent / model,
+        data.get("session"),
+        data.get("saved"),
+    )
+
+
+def save_profile(profile: UserProfile, home: Path | None = None) -> Path:
+    """Write a user's profile, replacing the old one in one move; return its path.
+
+    Raises
+    ------
+    ConfigError
+        If the name is impossible or the file cannot be written.
+    """
+    path = profile_path(profile.name, home)
+    calibration = profile.calibration
+    data = {
+        "version": PROFILE_VERSION,
+        "name": profile.name,
+        "saved": profile.saved,
+        "session": profile.session,
+        "model": None if profile.model is None else profile.model.absolute(),
+        "calibration": None if calibration is None else calibration.to_dict(),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_toml(path, data)
+    except OSError as err:
+        raise ConfigError(
+            f"The profile {path} cannot be written ({err}): free the disk, or set {HOME_VARIABLE} "
+            "to a folder you may write to."
+        ) from None
+    return path
+
+
+def _check(data: dict[str, Any], path: Path) -> None:
+    if data.get("version") != PROFILE_VERSION:
+        raise ConfigError(
+            f"The profile {path} has version {data.get('version')!r} and this Talaria reads "
+            f"version {PROFILE_VERSION}: delete it and calibrate again."
+        )
+    unknown = sorted(set(data) - _KEYS)
+    if unknown:
+        raise ConfigError(
+            f"The profile {path} has the unknown key '{unknown[0]}': remove it, or delete the "
+            "profile and calibrate again."
+        )
+    if not all(isinstance(data.get(key, ""), str) for key in ("session", "saved", "model")):
+        raise ConfigError(
+            f"The profile {path} has a session, saved or model that is not text: mend it, or "
+            "delete it and calibrate again."
+        )
+    if not isinstance(data.get("calibration", {}), dict):
+        raise ConfigError(
+            f"The profile {path} has a calibration that is not a table: delete it and calibrate "
+            "again."
+        )

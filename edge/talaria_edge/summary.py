@@ -1,0 +1,72 @@
+"""What a session came to, for the caller and for the recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from talaria_bridge.decoder import DecoderCounters
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a session came to.
+
+    Attributes
+    ----------
+    ticks, states : int
+        Instants of the common clock, and those after calibration, for which there is a gait state.
+    seconds : float
+        From the first tick to the last, in the sensors' time.
+    validity : dict of str to int
+        States that were good, degraded, invalid.
+    received, lost : dict of slot to int
+        Samples that reached the clock, and those missing from the sensors' own numbering.
+    decoder : DecoderCounters
+        What happened to the bytes.
+    dropped_chunks : int
+        Chunks lost because this program was too slow.
+    p50_ms, p99_ms : float
+        Time of one `Pipeline.step` over the last ten minutes; NaN without a state.
+    folder : Path or None
+        Where it was recorded.
+    """
+
+    ticks: int
+    states: int
+    seconds: float
+    validity: dict[str, int]
+    received: dict[str, int]
+    lost: dict[str, int]
+    decoder: DecoderCounters
+    dropped_chunks: int
+    p50_ms: float
+    p99_ms: float
+    folder: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as ``session.toml`` keeps them."""
+        decoder = self.decoder
+        return {
+            "ticks": self.ticks,
+            "states": self.states,
+            "seconds": self.seconds,
+            "dropped_chunks": self.dropped_chunks,
+            "step_p50_ms": self.p50_ms,
+            "step_p99_ms": self.p99_ms,
+            "validity": self.validity,
+            "received": self.received,
+            "lost": self.lost,
+            "decoder": {
+                "bytes_in": decoder.bytes_in,
+                "frames": decoder.frames,
+                "crc_errors": decoder.crc_errors,
+                "cobs_errors": decoder.cobs_errors,
+                "too_long": decoder.too_long,
+                "unknown": decoder.unknown,
+                "malformed": decoder.malformed,
+                "duplicates": decoder.duplicates,
+                "restarts": decoder.restarts,
+            },
+        }
