@@ -78,7 +78,8 @@ class ModelSpec(_Strict):
     outputs: tuple[Output, ...]
     states: tuple[StateTensor, ...]
     calibration: str = Field(description="the calibration procedure the inputs assume")
-    trained_on: str = Field(description="data set, people, licence")
+    trained_on: str = Field(description="data set, licence, source")
+    people: tuple[str, ...] = Field((), description="whose recordings it was trained on")
     held_out: HeldOut | None = None
     parity: Parity | None = None
 

@@ -92,3 +92,15 @@ def test_hello_is_kept_and_gives_no_sample() -> None:
     assert assembler.hello == hello
     assembler.reset()
     assert assembler.hello is None
+
+
+def test_slots_with_frames_of_different_length_agree_on_the_time() -> None:
+    assembler = SampleAssembler()
+    samples = []
+    for k in range(100):
+        samples += assembler.push([frame(k, 10_000 * k, "femur_r")], k / 100)
+        if k % 10 == 9:
+            first = k - 9
+            samples += assembler.push([frame(first, 10_000 * first, "calcn_r", n=10)], k / 100)
+    for sample in samples:
+        assert sample.t_s == pytest.approx(sample.seq / 100, abs=1e-6)

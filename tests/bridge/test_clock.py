@@ -178,3 +178,15 @@ def test_no_device_time_and_no_arrival_breaks_the_clock(
         us = clock.update(device_us, arrival_s, restarted)
         assert us % WRAP == device_us
         assert np.isfinite(clock.to_host_s(us))
+
+
+def test_correction_does_not_run_on_through_a_silence() -> None:
+    device_us, true_s = device(3)
+    arrival_s = true_s.copy()
+    arrival_s[:100] = true_s[99]  # the first second comes late, so the clock is gliding back
+    clock = DeviceClock()
+    before = serve(clock, device_us, arrival_s)
+    after = serve(clock, device_us + 60_000_000, true_s + 60.0)
+    late_s = before[-1] - true_s[-1]
+    assert 0.5 < late_s < 1.0
+    assert after[0] - true_s[0] - 60.0 == pytest.approx(late_s, abs=0.01)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from talaria_bridge.decoder import FrameDecoder, SampleAssembler
 from talaria_bridge.errors import FrameFormatError
 from talaria_bridge.frames import Hello, ImuFrame
 from talaria_bridge.samples import LEG_SLOTS, ImuSample, SampleFlag
-from talaria_bridge.virtual import schedule_chunks, schedule_frames
+from talaria_bridge.virtual import VirtualSerialDevice, schedule_chunks, schedule_frames
 
 RNG = np.random.default_rng(8)
 T_S = 20 + np.arange(350) / 100
@@ -98,3 +101,17 @@ def test_recording_that_cannot_be_sent_is_refused(change: dict[str, object], rea
     arguments = {"slots": LEG_SLOTS, "t_s": T_S, "acc_ms2": ACC, "gyr_rads": GYR, "rate_hz": 100.0}
     with pytest.raises(FrameFormatError, match=reason):
         schedule_frames(**{**arguments, **change})
+
+
+def test_virtual_port_changes_no_byte_for_a_reader_that_sets_nothing() -> None:
+    data = bytes(range(256))
+    with VirtualSerialDevice([(0.0, data)], settle_s=0.05) as device:
+        port = os.open(device.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            assert device.wait(10)
+            got = b""
+            while len(got) < len(data) and select.select([port], [], [], 5)[0]:
+                got += os.read(port, 4096)
+        finally:
+            os.close(port)
+    assert got == data

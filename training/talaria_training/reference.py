@@ -84,24 +84,31 @@ def full_chain_reference(recordings: Sequence[Recording]) -> list[Reference]:
     groups: dict[str, list[Recording]] = defaultdict(list)
     for recording in recordings:
         if not _missing(recording):
-            groups[recording.mounting].append(recording)
+            groups[mounting_of(recording)].append(recording)
     verticals = {key: _verticals(group) for key, group in groups.items()}
     known = [v for v in verticals.values() if v]
     results = []
     for recording in recordings:
         missing = _missing(recording)
         if missing:
-            results.append(Reference(None, f"{recording.name}: no reference, for want of {missing}"))
+            results.append(
+                Reference(None, f"{recording.name}: no reference, for want of {missing}")
+            )
             continue
-        own = verticals[recording.mounting]
+        own = verticals[mounting_of(recording)]
         if not own and not known:
             note = f"{recording.name}: no reference, nobody stood still in any recording of this person"
             results.append(Reference(None, note))
             continue
         up = _merge(own or [pair for v in known for pair in v])
         note = _zero_note(recording, borrowed=not own)
-        results.append(Reference(_angles(recording, groups[recording.mounting], up), note))
+        results.append(Reference(_angles(recording, groups[mounting_of(recording)], up), note))
     return results
+
+
+def mounting_of(recording: Recording) -> str:
+    """Name the mounting; a recording that does not say stands alone."""
+    return recording.mounting or recording.name
 
 
 def _missing(recording: Recording) -> str:
@@ -110,7 +117,10 @@ def _missing(recording: Recording) -> str:
     dead = [s for s in CHAIN_SLOTS if s in recording.dead_slots]
     parts = []
     if lost:
-        parts.append("orientations of " + (", ".join(lost) if len(lost) < len(CHAIN_SLOTS) else "all sensors"))
+        parts.append(
+            "orientations of "
+            + (", ".join(lost) if len(lost) < len(CHAIN_SLOTS) else "all sensors")
+        )
     if dead:
         parts.append("living sensors at " + ", ".join(dead))
     return " and ".join(parts)
@@ -120,7 +130,9 @@ def _zero_note(recording: Recording, *, borrowed: bool) -> str:
     if borrowed:
         return f"{recording.name}: zero from another mounting of the same person (no still start in its own)"
     if find_stance(recording) is None:
-        return f"{recording.name}: zero from another recording of the same mounting (no still start)"
+        return (
+            f"{recording.name}: zero from another recording of the same mounting (no still start)"
+        )
     return f"{recording.name}: zero from its mounting's still starts"
 
 
@@ -165,7 +177,9 @@ def _walking(recording: Recording) -> NDArray[np.bool_]:
     feet = [recording.slots.index(s) for s in ("calcn_r", "calcn_l")]
     rate = np.linalg.norm(recording.gyr_rads[:, feet], axis=2).mean(axis=1)
     width = round(2.0 * recording.rate_hz)
-    return np.asarray(np.convolve(rate, np.ones(width) / width, "same") > CalibrationParams().walk_rads)
+    return np.asarray(
+        np.convolve(rate, np.ones(width) / width, "same") > CalibrationParams().walk_rads
+    )
 
 
 def _right_axes(recording: Recording) -> dict[str, FloatArray]:
@@ -175,7 +189,9 @@ def _right_axes(recording: Recording) -> dict[str, FloatArray]:
     params = CalibrationParams()
     right: dict[str, FloatArray] = {}
     for side in ("r", "l"):
-        swing: dict[str, FloatArray] = {}  # each bone's rate about its own axis, signed so far or not
+        swing: dict[
+            str, FloatArray
+        ] = {}  # each bone's rate about its own axis, signed so far or not
         for bone in ("calcn", "femur", "tibia"):
             slot = f"{bone}_{side}"
             gyr = recording.gyr_rads[walking, recording.slots.index(slot)]

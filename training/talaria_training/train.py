@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
+from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.kinematics import ANGLES, SAGITTAL
 from talaria_training.networks import GaitNet
 from talaria_training.trials import Trial
@@ -20,12 +22,12 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything that shapes a training run; the defaults are the released multi-user model's."""
+    """Everything that shapes a training run; the defaults are the multi-user model's."""
 
     hidden: int = 96  # recurrent units per layer
     layers: int = 2
     dropout: float = 0.2
-    steps: int = 1500  # optimiser steps
+    steps: int = 1200  # optimiser steps
     batch: int = 32  # windows per step
     window: int = 256  # samples per window, 2.56 s: two strides of slow walking
     warmup: int = 48  # first samples of a window, on which an empty memory is not judged
@@ -38,14 +40,19 @@ class TrainConfig:
     seed: int = 0
 
 
-FINETUNE = TrainConfig(steps=300, batch=16, lr=1e-3, swap_legs=False, tilt_deg=1.0, noise=0.02)
+MULTI_USER = TrainConfig()
+"""From nothing on many people."""
+
+FINETUNE = TrainConfig(steps=300, batch=16, lr=2e-3, swap_legs=False, tilt_deg=1.0, noise=0.02)
 """From a trained base on one person's first minute."""
 
 SINGLE_USER = TrainConfig(steps=600, batch=16, swap_legs=False, tilt_deg=1.0, noise=0.02)
 """From nothing on one person's first minute."""
 
 
-def train(trials: Sequence[Trial], config: TrainConfig, progress: Progress | None = None) -> GaitNet:
+def train(
+    trials: Sequence[Trial], config: TrainConfig, progress: Progress | None = None
+) -> GaitNet:
     """Train a new network on the given trials, whoever's they are.
 
     Input and output statistics come from these trials only.
@@ -75,7 +82,7 @@ def finetune(
     config: TrainConfig = FINETUNE,
     progress: Progress | None = None,
 ) -> GaitNet:
-    """Fine-tune a copy of `base` on one person's trials; the base and its statistics stay as they are."""
+    """Fine-tune a copy of `base` on one person's trials; the base stays as it is."""
     torch.manual_seed(config.seed)
     net = GaitNet(
         base.x_mean.numel(), base.y_mean.numel(), base.hidden, base.layers, config.dropout
@@ -103,7 +110,7 @@ def fit(
         known = torch.isfinite(y)
         error = (predicted - torch.where(known, y, predicted)) / net.y_std
         error = error[:, config.warmup :]
-        loss = (torch.nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none") * weight).mean()
+        loss = (smooth_l1_loss(error, torch.zeros_like(error), reduction="none") * weight).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -178,7 +185,7 @@ def _swapped(names: Sequence[str]) -> list[int]:
 
 SWAP_Y = _swapped(ANGLES)
 """Order of the angles after left and right have changed places."""
-SWAP_X = [9 * slot + k for slot in _swapped(("femur_r", "femur_l", "calcn_r", "calcn_l")) for k in range(9)]
+SWAP_X = [9 * slot + k for slot in _swapped(LEG_SLOTS) for k in range(9)]
 """Order of the features after left and right have changed places (the left is already mirrored)."""
 
 

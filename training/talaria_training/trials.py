@@ -7,10 +7,12 @@ what a live device would have computed is what the network sees.
 from __future__ import annotations
 
 import hashlib
+import json
+import multiprocessing
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +21,13 @@ from numpy.typing import NDArray
 
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import Calibration, CalibrationCollector, average
-from talaria_edge.features import FEATURE_VERSION, FeatureStage
+from talaria_edge.features import FeatureStage
 from talaria_edge.kinematics import ANGLES
+from talaria_training.cache import cache_folder, source_digest
 from talaria_training.data.recording import Recording
-from talaria_training.reference import full_chain_reference
+from talaria_training.reference import full_chain_reference, mounting_of
+
+_EDGE_MODULES = ("calibration", "features", "kinematics", "orientation")
 
 CALIBRATION_PART = 0.2
 """Share of each recording a calibration may use: the same fifth that fine-tuning may use."""
@@ -83,7 +88,9 @@ def calibrate_recording(recording: Recording) -> Calibration | None:
     rows = [recording.slots.index(slot) for slot in LEG_SLOTS]
     collector = CalibrationCollector(recording.rate_hz, LEG_SLOTS)
     stop = round(CALIBRATION_PART * len(recording.t_s))
-    for acc, gyr in zip(recording.acc_ms2[:stop, rows], recording.gyr_rads[:stop, rows], strict=True):
+    for acc, gyr in zip(
+        recording.acc_ms2[:stop, rows], recording.gyr_rads[:stop, rows], strict=True
+    ):
         calibration = collector.update(acc, gyr)
         if calibration is not None:
             return calibration
@@ -111,13 +118,15 @@ def prepare_person(recordings: Sequence[Recording]) -> Prepared:
     calibrations = _calibrations(usable, notes)
     trials: list[Trial] = []
     for recording, (angles, source, note) in zip(usable, _labels(usable), strict=True):
-        calibration = calibrations.get(recording.mounting)
+        calibration = calibrations.get(mounting_of(recording))
         if note:
             notes.append(note)
         if angles is None:
             continue
         if calibration is None:
-            notes.append(f"{recording.name}: left out, nobody stood still before walking in any trial")
+            notes.append(
+                f"{recording.name}: left out, nobody stood still before walking in any trial"
+            )
             continue
         features = stream_features(recording, calibration)
         trials.append(
@@ -139,10 +148,10 @@ def _calibrations(recordings: Iterable[Recording], notes: list[str]) -> dict[str
     found: dict[str, list[Calibration]] = defaultdict(list)
     mountings: dict[str, None] = {}
     for recording in recordings:
-        mountings[recording.mounting] = None
+        mountings[mounting_of(recording)] = None
         calibration = calibrate_recording(recording)
         if calibration is not None:
-            found[recording.mounting].append(calibration)
+            found[mounting_of(recording)].append(calibration)
     pooled = [calibration for group in found.values() for calibration in group]
     merged = {}
     for mounting in mountings:
@@ -171,3 +180,89 @@ def _labels(
 def _table(angles_rad: dict[str, NDArray[np.float64]], length: int) -> NDArray[np.float32]:
     missing = np.full(length, np.nan)
     return np.stack([angles_rad.get(name, missing) for name in ANGLES], axis=1).astype(np.float32)
+
+
+def prepare(
+    people: Sequence[Sequence[Recording]],
+    workers: int = 1,
+    done: Callable[[str], None] = lambda person: None,
+) -> Prepared:
+    """Prepare several people, each given as the list of their recordings, and keep the result cached.
+
+    Parameters
+    ----------
+    people : sequence of sequences of Recording
+    workers : int
+        Processes to use for people that are not in the cache.
+    done : callable
+        Told each person's name when that person is ready.
+    """
+    results: dict[int, Prepared] = {}
+    files = [cache_folder("trials") / f"{_key(recordings)}.npz" for recordings in people]
+    todo = []
+    for i, (file, recordings) in enumerate(zip(files, people, strict=True)):
+        if file.exists():
+            results[i] = _read(file)
+            done(recordings[0].person)
+        else:
+            todo.append(i)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(prepare_person, people[i]): i for i in todo}
+        for future in as_completed(running):
+            i = running[future]
+            results[i] = future.result()
+            _write(files[i], results[i])
+            done(people[i][0].person)
+    ordered = [results[i] for i in range(len(people))]
+    return Prepared(
+        tuple(trial for one in ordered for trial in one.trials),
+        tuple(note for one in ordered for note in one.notes),
+    )
+
+
+def _key(recordings: Sequence[Recording]) -> str:
+    code = ("trials", "reference", *(f"talaria_edge.{m}" for m in _EDGE_MODULES))
+    digest = hashlib.sha256(source_digest(*code).encode())
+    for recording in recordings:
+        said = (recording.name, mounting_of(recording), recording.slots, recording.dead_slots)
+        digest.update(repr((*said, recording.rate_hz)).encode())
+        arrays = [recording.acc_ms2, recording.gyr_rads]
+        arrays += list((recording.orientation or {}).values())
+        arrays += list((recording.angles_rad or {}).values())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _write(file: Path, prepared: Prepared) -> None:
+    facts = [
+        {
+            "person": t.person,
+            "condition": t.condition,
+            "name": t.name,
+            "rate_hz": t.rate_hz,
+            "reference": t.reference,
+            "calibration": t.calibration.to_dict(),
+        }
+        for t in prepared.trials
+    ]
+    arrays = {f"x{i}": t.features for i, t in enumerate(prepared.trials)}
+    arrays |= {f"y{i}": t.angles_rad for i, t in enumerate(prepared.trials)}
+    about = json.dumps({"trials": facts, "notes": prepared.notes})
+    scratch = file.with_suffix(f".{os.getpid()}.npz")
+    np.savez(scratch, about=np.array(about), allow_pickle=False, **arrays)
+    scratch.replace(file)
+
+
+def _read(file: Path) -> Prepared:
+    with np.load(file) as stored:
+        about = json.loads(str(stored["about"]))
+        trials = tuple(
+            Trial(
+                **{**facts, "calibration": Calibration.from_dict(facts["calibration"])},
+                features=stored[f"x{i}"],
+                angles_rad=stored[f"y{i}"],
+            )
+            for i, facts in enumerate(about["trials"])
+        )
+    return Prepared(trials, tuple(about["notes"]))

@@ -156,8 +156,14 @@ def _load(trial: Trial, facts: PersonFacts | None, notes: tuple[str, ...]) -> Re
         leg_m=facts.leg_m if facts else None,
         dead_slots=dead,
         issues=(*issues, *_unknown_person(trial, facts, notes)),
+        mounting=_mounting(trial),
     )
     return recording
+
+
+def _mounting(trial: Trial) -> str:
+    """Name the mounting: the sensors stayed on within the CS trials, and within the EMG trials."""
+    return f"{trial.person}/{'EMG' if trial.condition.startswith('EMG') else 'CS'}"
 
 
 def _unknown_person(
@@ -224,6 +230,11 @@ def _orientation(trial: Trial, t_s: Floats, issues: list[DataIssue]) -> dict[str
         return without("the time column differs from the sensors'")
     if len(t_s) - length > _LOOSE_END_S * rate_hz:
         return without(f"they end {(len(t_s) - length) / rate_hz:.1f} s before the sensors do")
+    for label, share in zip(table.names, table.doubtful.mean(axis=0), strict=True):
+        if share > 0:
+            what = f"{share:.1%} of the quaternions are not of length 1"
+            done = "those instants are bridged from their neighbours"
+            issues.append(DataIssue(f"{trial.name}, {_slot_of(label)}", what, done))
     by_slot = {_slot_of(label): table.q[:, i] for i, label in enumerate(table.names)}
     found: dict[str, Floats] = {}
     for slot in (s for s in SLOTS if s in by_slot):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
 from talaria_training.data.textfile import Floats, Source, TextFile
@@ -72,13 +73,16 @@ class OrientationTable:
         Sensor names, N of them.
     t_s : ndarray, shape (T,)
     q : ndarray, shape (T, N, 4)
-        Unit quaternions, scalar first, sensor to world; signs as in the file.
+        Unit quaternions, scalar first, sensor to world, in a continuous sign.
+    doubtful : ndarray of bool, shape (T, N)
+        Where the file's quaternion was no unit quaternion and `q` was bridged.
     """
 
     name: str
     names: tuple[str, ...]
     t_s: Floats
     q: Floats
+    doubtful: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,10 +253,14 @@ def read_table(source: Source, angles: AngleUnit | None = None) -> MotionTable:
 def read_orientations(source: Source) -> OrientationTable:
     """Read an orientation ``.sto``: one ``w,x,y,z`` cell per sensor, renormalised.
 
+    Published files hold stretches that were filtered component by component across a change of the
+    quaternion's sign; there the length is not 1 and the direction cannot be trusted. Such rows are
+    bridged from their sound neighbours and marked `doubtful`.
+
     Raises
     ------
     RecordingError
-        If the file is no quaternion table, or a cell is no unit quaternion to within 10 %.
+        If the file is no quaternion table, or a third of a sensor's cells are no unit quaternions.
     """
     text = TextFile.open(source)
     head = _storage_header(text)
@@ -269,16 +277,31 @@ def read_orientations(source: Source) -> OrientationTable:
     _check_storage(text, head, t_s)
     q = values[:, 1:].reshape(len(t_s), len(head.names), 4)
     norm = np.linalg.norm(q, axis=2)
-    wrong = np.argwhere(np.abs(norm - 1.0) > 0.1)
-    if len(wrong):
-        row, sensor = wrong[0]
+    doubtful = np.abs(norm - 1.0) > 0.1
+    hopeless = doubtful.mean(axis=0) > 1 / 3
+    if hopeless.any():
+        sensor = int(hopeless.argmax())
+        row = int(doubtful[:, sensor].argmax())
         raise text.error(
             at[row],
             f"gives {head.names[sensor]} a quaternion of length {norm[row, sensor]:.3g} instead "
-            "of 1",
-            "export the orientations again as w,x,y,z, or delete the row",
+            f"of 1, as do {doubtful[:, sensor].mean():.0%} of its rows",
+            "export the orientations again as w,x,y,z",
         )
-    return OrientationTable(text.name, head.names, t_s, q / norm[..., None])
+    whole = np.stack([_bridged(q[:, i], doubtful[:, i]) for i in range(len(head.names))], axis=1)
+    return OrientationTable(text.name, head.names, t_s, whole, doubtful)
+
+
+def _bridged(q: Floats, doubtful: NDArray[np.bool_]) -> Floats:
+    """Replace doubtful rows of one sensor, (T, 4), by interpolation between the sound ones."""
+    sound = np.flatnonzero(~doubtful)
+    known = q[sound] / np.linalg.norm(q[sound], axis=1, keepdims=True)
+    agree = np.sum(known[1:] * known[:-1], axis=1)
+    # q and -q are one rotation: follow the sign, or the bridge would pass through nothing.
+    known[1:] *= np.where(np.cumsum(agree < 0) % 2 == 1, -1.0, 1.0)[:, None]
+    rows = np.arange(len(q))
+    full = np.stack([np.interp(rows, sound, known[:, k]) for k in range(4)], axis=1)
+    return np.asarray(full / np.linalg.norm(full, axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,9 @@ class Recording:
         Sensors that are there but cannot be used; see `issues` for the reason.
     issues : tuple of DataIssue
         Every fault found while loading.
+    mounting : str
+        Recordings of one person with the same mounting were made without taking the sensors off;
+        empty where that is not known, and each recording then stands alone.
     """
 
     person: str
@@ -143,6 +146,7 @@ class Recording:
     leg_m: float | None = None
     dead_slots: tuple[str, ...] = ()
     issues: tuple[DataIssue, ...] = ()
+    mounting: str = ""
 
     @property
     def duration_s(self) -> float:

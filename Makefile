@@ -1,0 +1,32 @@
+# Two commands: `make demo` and `make test`. Nothing here needs more than Python 3.11, pip and the package index.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   ?=
+PERSON ?= Sub02
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/talaria-train demo $(if $(DATA),--data "$(DATA)" --person "$(PERSON)")
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python tests/bench.py
+
+# constraints.txt pins the tested set; its torch is the one that comes as a CPU build where one is on offer.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,308 @@
+"""A trained network as files: weights, ONNX with its contract inside, card and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from talaria_bridge.errors import ExportError, ModelContractError
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_edge.calibration import PROCEDURE
+from talaria_edge.features import FEATURE_VERSION, channels
+from talaria_edge.kinematics import ANGLES, HIP_OUT_OF_PLANE
+from talaria_edge.model import StreamingModel
+from talaria_edge.spec import METADATA_KEY, HeldOut, ModelSpec, Output, Parity, StateTensor
+from talaria_training.networks import GaitNet
+from talaria_training.train import predict
+
+PARITY_TOLERANCE_RAD = 1e-4
+WEIGHTS_FILE = "model.safetensors"
+_SIGNS = {
+    "hip_flexion": "flexion +",
+    "hip_adduction": "adduction +",
+    "hip_rotation": "internal rotation +",
+    "knee_angle": "flexion +",
+    "ankle_angle": "dorsiflexion +",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a model card must say and the network cannot know.
+
+    Attributes
+    ----------
+    model_id : str
+    trained_on : str
+        Data set, licence and source, in one line.
+    people : tuple of str
+        Whose recordings were used.
+    rate_hz : float
+    held_out : HeldOut or None
+        Error on people the model never saw.
+    remarks : str
+        Anything else a reader of the card should know.
+    """
+
+    model_id: str
+    trained_on: str
+    people: tuple[str, ...]
+    rate_hz: float
+    held_out: HeldOut | None = None
+    remarks: str = ""
+
+
+class _Step(nn.Module):
+    """One tick of a network, with the shapes the edge feeds: x (1, C), state (layers, 1, hidden)."""
+
+    def __init__(self, net: GaitNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = self.net(x[:, None], state)
+        return y[:, 0], state
+
+
+def release(
+    net: GaitNet, provenance: Provenance, folder: Path, check: Iterable[NDArray[np.float32]]
+) -> Path:
+    """Write a model folder: ``model.onnx``, ``model.safetensors``, ``card.md``, ``SHA256SUMS``.
+
+    Parameters
+    ----------
+    net : GaitNet
+    provenance : Provenance
+    folder : Path
+        Created if need be; its four files are replaced only once every check has passed.
+    check : iterable of ndarray, shape (T, C)
+        Features of whole recordings, streamed step by step through onnxruntime and compared.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ExportError
+        If torch and onnxruntime differ by more than 1e-4 rad anywhere, or there is nothing to check.
+    """
+    net = net.eval()
+    spec = model_spec(net, provenance)
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch)
+        _write_onnx(net, spec, draft / "model.onnx")
+        worst = check_parity(net, draft / "model.onnx", spec.rate_hz, check)
+        shape = {"layers": str(net.layers), "hidden": str(net.hidden)}
+        weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+        save_file(
+            weights, draft / WEIGHTS_FILE, metadata={**shape, METADATA_KEY: spec.model_dump_json()}
+        )
+        (draft / "card.md").write_text(_card(net, spec, provenance, worst), encoding="utf-8")
+        names = ("card.md", "model.onnx", WEIGHTS_FILE)
+        sums = [f"{hashlib.sha256((draft / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+        (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*names, "SHA256SUMS"):
+            (folder / name).write_bytes((draft / name).read_bytes())
+    return folder
+
+
+def load(folder: Path) -> tuple[GaitNet, ModelSpec]:
+    """Read a model folder's weights back into torch, to evaluate or fine-tune them.
+
+    Raises
+    ------
+    ModelContractError
+        If the folder holds no readable Talaria weights, or weights for other features.
+    """
+    file = folder / WEIGHTS_FILE if folder.is_dir() else folder
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError):
+        raise ModelContractError(
+            f"{file} is missing or not a safetensors file, so there are no weights to start from: "
+            "give a model folder that 'talaria-train train' or 'finetune' has written."
+        ) from None
+    spec = ModelSpec.from_metadata(metadata, str(file))
+    if spec.feature_version != FEATURE_VERSION or spec.channels != channels(spec.slots):
+        raise ModelContractError(
+            f"{file} was trained on feature version {spec.feature_version}, this is version "
+            f"{FEATURE_VERSION}: train it again."
+        )
+    net = GaitNet(
+        len(spec.channels), len(spec.outputs), int(metadata["hidden"]), int(metadata["layers"])
+    )
+    net.load_state_dict(tensors)
+    return net.eval(), spec
+
+
+def model_spec(net: GaitNet, provenance: Provenance) -> ModelSpec:
+    """Describe a network for the runtime that will carry it."""
+    return ModelSpec(
+        model_id=provenance.model_id,
+        slots=LEG_SLOTS,
+        rate_hz=provenance.rate_hz,
+        feature_version=FEATURE_VERSION,
+        channels=channels(LEG_SLOTS),
+        outputs=tuple(_output(name) for name in ANGLES),
+        states=(
+            StateTensor(input="state", output="state_next", shape=(net.layers, 1, net.hidden)),
+        ),
+        calibration=PROCEDURE,
+        trained_on=provenance.trained_on,
+        people=provenance.people,
+        held_out=provenance.held_out,
+        parity=_parity(net),
+    )
+
+
+def _output(name: str) -> Output:
+    joint = name[:-2]
+    return Output(
+        name=name,
+        sign=_SIGNS[joint],
+        # No joint has a sensor on both sides of it: pelvis and shank are always filled in.
+        kind="inferred",
+        certainty="lower" if name in HIP_OUT_OF_PLANE else "normal",
+    )
+
+
+def _parity(net: GaitNet, length: int = 8) -> Parity:
+    """Made-up input within the training range, so that no recording travels with the model."""
+    noise = np.random.default_rng(0).standard_normal((length, net.x_mean.numel()))
+    x = (net.x_mean.numpy() + net.x_std.numpy() * noise).astype(np.float32)
+    y = predict(net, x)[-1]
+    return Parity(x=x.tolist(), y=y.tolist(), tolerance_rad=PARITY_TOLERANCE_RAD)
+
+
+def _write_onnx(net: GaitNet, spec: ModelSpec, path: Path) -> None:
+    example = (torch.zeros(1, net.x_mean.numel()), net.start())
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # it narrates its own steps
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter warns about torch's own internals
+            program = torch.onnx.export(
+                _Step(net).eval(),
+                example,
+                input_names=["x", "state"],
+                output_names=["y", "state_next"],
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        exporter.setLevel(level)
+    assert program is not None  # dynamo exports return their program
+    model = program.model_proto
+    for key, text in {METADATA_KEY: spec.model_dump_json(), "model_id": spec.model_id}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, text
+    onnx.save(model, str(path))
+
+
+def check_parity(
+    net: GaitNet, onnx_file: Path, rate_hz: float, recordings: Iterable[NDArray[np.float32]]
+) -> float:
+    """Stream whole recordings step by step through onnxruntime and compare with torch.
+
+    Returns
+    -------
+    float
+        Largest difference, rad.
+
+    Raises
+    ------
+    ExportError
+        If it exceeds 1e-4 rad, or there was no recording.
+    """
+    model = StreamingModel.load(onnx_file, slots=LEG_SLOTS, rate_hz=rate_hz)
+    worst = -1.0
+    for features in recordings:
+        model.reset()
+        streamed = np.array([model.step(x) for x in features])
+        worst = max(worst, float(np.abs(streamed - predict(net, features)).max()))
+    if worst < 0:
+        raise ExportError(
+            "There was no recording to compare torch and onnxruntime on, so the model cannot be "
+            "released: give at least one."
+        )
+    if not worst <= PARITY_TOLERANCE_RAD:
+        raise ExportError(
+            f"torch and onnxruntime differ by {worst:.1e} rad over a whole recording, more than "
+            f"{PARITY_TOLERANCE_RAD:g} rad, so the model is not released: report it with the versions "
+            "of torch, onnx and onnxruntime."
+        )
+    return worst
+
+
+def _card(net: GaitNet, spec: ModelSpec, provenance: Provenance, worst: float) -> str:
+    parameters = sum(p.numel() for p in net.parameters())
+    lines = [
+        f"# {spec.model_id}",
+        "",
+        "Joint angles of both legs from one inertial sensor on each thigh and foot, one step per sample.",
+        "",
+        f"* **Network**: linear path + GRU {net.layers} × {net.hidden}, {parameters:,} parameters, causal, "
+        f"{spec.rate_hz:g} Hz.",
+        f"* **Sensors**: {', '.join(spec.slots)}; 6 axes each, any mounting; calibration: {spec.calibration}.",
+        f"* **Trained on**: {spec.trained_on}.",
+        f"* **People**: {', '.join(spec.people)}.",
+        "* **Reference it learned**: full inertial sensor chain (pelvis, thighs, shanks, feet), zero at quiet "
+        "standing; not optical, and it shares the thigh and foot sensors with the input.",
+        f"* **torch against onnxruntime**, whole recordings streamed: {worst:.1e} rad at most.",
+        "* **Licence of the weights**: MIT.",
+        "",
+        "## Outputs",
+        "",
+        "| name | sign | certainty | held-out RMSE (°) |",
+        "|---|---|---|---|",
+    ]
+    errors = spec.held_out.rmse_deg if spec.held_out else {}
+    for output in spec.outputs:
+        error = f"{errors[output.name]:.1f}" if output.name in errors else "–"
+        lines.append(f"| {output.name} | {output.sign} | {output.certainty} | {error} |")
+    lines.append("")
+    if spec.held_out:
+        lines += [f"Held out: {spec.held_out.protocol}; reference: {spec.held_out.reference}.", ""]
+    if provenance.remarks:
+        lines += [provenance.remarks, ""]
+    lines += [
+        "## Not for",
+        "",
+        "Medical decisions; gaits unlike slow and moderate treadmill walking and a mock stiff-knee gait; "
+        "running, stairs and turning, none of which it has seen.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def released(folder: Path) -> Iterator[tuple[Path, ModelSpec]]:
+    """Every readable model below a folder of models, with its spec."""
+    for weights in sorted(folder.glob(f"*/{WEIGHTS_FILE}")):
+        try:
+            yield weights.parent, load(weights.parent)[1]
+        except ModelContractError:
+            continue
+
+
+def names_of(people: Sequence[str]) -> tuple[str, ...]:
+    """Sort and de-duplicate people for a card."""
+    return tuple(sorted(set(people)))

@@ -1,0 +1,292 @@
+"""The main job in one sitting: a walker's first minute, a personal model, a live stream, an honest table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talaria_bridge.decoder import FrameDecoder, SampleAssembler
+from talaria_bridge.errors import RecordingError
+from talaria_bridge.recorder import read_frame_log
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_bridge.simulator import random_params, simulate_walk
+from talaria_bridge.virtual import VirtualSerialDevice, schedule_frames
+from talaria_edge.app import run_session
+from talaria_edge.calibration import Calibration
+from talaria_edge.config import Config
+from talaria_edge.kinematics import ANGLES
+from talaria_edge.pipeline import GaitState, Validity
+from talaria_edge.profile import HOME_VARIABLE, UserProfile, save_profile
+from talaria_training import artefacts
+from talaria_training.data.recording import Recording
+from talaria_training.networks import GaitNet
+from talaria_training.reference import full_chain_reference
+from talaria_training.train import MULTI_USER, Progress, train
+from talaria_training.trials import Trial, prepare_person
+
+FIRST_S = 60.0
+_QUICK_STEPS = 300
+_USER = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Sensor readings to play live, and the angles they should give.
+
+    Attributes
+    ----------
+    rate_hz : float
+    acc_ms2, gyr_rads : ndarray, shape (T, S, 3)
+        In sensor frames, slots as in `LEG_SLOTS`.
+    angles_rad : ndarray, shape (T, len(ANGLES))
+    """
+
+    rate_hz: float
+    acc_ms2: NDArray[np.float64]
+    gyr_rads: NDArray[np.float64]
+    angles_rad: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One walker: what to learn from, what to stream, and where the truth comes from."""
+
+    person: str
+    about: str
+    truth: str
+    first: tuple[Trial, ...]
+    live: Stretch
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A multi-user model that has not seen the walker."""
+
+    name: str
+    net: GaitNet
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """What the live stream came to; `rmse_deg` maps each angle to (before, after)."""
+
+    rmse_deg: dict[str, tuple[float, float]]
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    received: int
+    lost: int
+    replay_equal: bool
+
+
+def simulated_walk(seed: int, live_s: float) -> Walk:
+    """Make a person who does not exist: stands, walks for a minute to learn from, and walks on."""
+    walk = simulate_walk(
+        params=replace(random_params(seed), seconds=FIRST_S + live_s, rate_hz=100.0), seed=seed
+    )
+    rows = [walk.slots.index(slot) for slot in LEG_SLOTS]
+    person = f"simulated walker {seed}"
+    whole = Recording(
+        person=person,
+        condition="walk",
+        name=f"{person}/walk",
+        rate_hz=walk.rate_hz,
+        t_s=walk.t_s,
+        slots=LEG_SLOTS,
+        acc_ms2=walk.acc_ms2[:, rows],
+        gyr_rads=walk.gyr_rads[:, rows],
+        angles_rad={name: walk.angles_rad[name] for name in ANGLES},
+    )
+    return _split(
+        whole,
+        "SIMULATED: no person walked here. Virtual sensors with noise, bias, random mounting and soft tissue.",
+        "the simulator's exact angles",
+    )
+
+
+def _split(whole: Recording, about: str, truth: str) -> Walk:
+    # A fifth of the recording is what calibration may look at: ample in a minute and more.
+    prepared = prepare_person([whole])
+    if not prepared.trials:
+        raise RecordingError(
+            f"The walker could not be calibrated ({'; '.join(prepared.notes)}): try another."
+        )
+    trial = prepared.trials[0]
+    first = round(FIRST_S * whole.rate_hz)
+    live = Stretch(
+        whole.rate_hz,
+        whole.acc_ms2[first:],
+        whole.gyr_rads[first:],
+        np.stack([(whole.angles_rad or {})[name][first:] for name in ANGLES], axis=1),
+    )
+    part = trial.part(0.0, first / len(whole.t_s))
+    return Walk(whole.person, about, truth, (part,), live, trial.calibration)
+
+
+def real_walk(groups: Sequence[Sequence[Recording]], person: str, live_s: float) -> Walk:
+    """Take a recorded person: the first fifth of every recording to learn from, the end of the first to stream.
+
+    Raises
+    ------
+    RecordingError
+        If the person is not there or has no recording with reference angles.
+    """
+    mine = next((group for group in groups if group[0].person == person), None)
+    if mine is None:
+        names = ", ".join(group[0].person for group in groups)
+        raise RecordingError(f"There is no {person} in these recordings: choose one of {names}.")
+    prepared = prepare_person(mine)
+    if not prepared.trials:
+        raise RecordingError(
+            f"{person} cannot be used ({'; '.join(prepared.notes)}): choose another person."
+        )
+    trial = prepared.trials[0]
+    recording = next(r for r in mine if r.name == trial.name)
+    rows = [recording.slots.index(slot) for slot in LEG_SLOTS]
+    count = min(round(live_s * trial.rate_hz), round(0.6 * len(trial.features)))
+    live = Stretch(
+        trial.rate_hz,
+        recording.acc_ms2[-count:, rows],
+        recording.gyr_rads[-count:, rows],
+        trial.angles_rad[-count:].astype(float),
+    )
+    about = f"{person}, a real person; streaming the last {count / trial.rate_hz:.0f} s of {trial.name}."
+    truth = (
+        "the angles file of the recording"
+        if trial.reference == "given"
+        else "the full inertial sensor chain (IMU-derived, not optical)"
+    )
+    first = tuple(t.part(0.0, 0.2) for t in prepared.trials)
+    return Walk(person, about, truth, first, live, trial.calibration)
+
+
+def choose_base(models: Path, person: str) -> Base | None:
+    """Find the released model trained on most people, among those that never saw this one."""
+    fitting = [(len(s.people), p) for p, s in artefacts.released(models) if person not in s.people]
+    if not fitting:
+        return None
+    folder = max(fitting)[1]
+    return Base(folder.name, artefacts.load(folder)[0])
+
+
+def quick_base(trials: Sequence[Trial], progress: Progress) -> Base:
+    """Train a base on the spot, shorter than a released one."""
+    net = train(trials, replace(MULTI_USER, steps=_QUICK_STEPS), progress)
+    return Base("quick base (short training)", net)
+
+
+def export_pair(base: Base | None, personal: GaitNet, walk: Walk, folder: Path) -> dict[str, Path]:
+    """Export base and personal model for the edge; `before` and `after` name their folders."""
+    assert base is not None  # the caller has chosen or trained one
+    files = {}
+    for name, net in (("before", base.net), ("after", personal)):
+        about = artefacts.Provenance(
+            model_id=f"demo-{name}",
+            trained_on=base.name
+            if name == "before"
+            else f"{base.name}, fine-tuned on {walk.person}",
+            people=(walk.person,) if name == "after" else (),
+            rate_hz=walk.live.rate_hz,
+        )
+        check = (
+            [walk.first[0].features[:500]] if name == "before" else [t.features for t in walk.first]
+        )
+        files[name] = artefacts.release(net, about, folder / name, check)
+    return files
+
+
+def live(
+    walk: Walk, files: dict[str, Path], folder: Path, tick: Callable[[], object] = lambda: None
+) -> LiveResult:
+    """Stream the walk through a real serial port into the edge runtime, then replay what it recorded."""
+    stretch = walk.live
+    count = len(stretch.acc_ms2)
+    t_s = np.arange(count) / stretch.rate_hz
+    schedule = schedule_frames(LEG_SLOTS, t_s, stretch.acc_ms2, stretch.gyr_rads, stretch.rate_hz)
+    home = folder / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    save_profile(UserProfile(_USER, walk.calibration), home)
+    os.environ[HOME_VARIABLE] = str(home)  # the demo must not touch the wearer's own profiles
+    sessions = folder / "recordings"
+    states: list[GaitState] = []
+    seconds = count / stretch.rate_hz
+
+    def keep(state: GaitState) -> None:
+        if len(states) % round(stretch.rate_hz) == 0:
+            tick()
+        states.append(state)
+
+    with VirtualSerialDevice(schedule) as device:
+        config = Config(
+            source=f"serial:{device.port}",
+            model=files["after"],
+            user=_USER,
+            rate_hz=stretch.rate_hz,
+            record_dir=sessions,
+            display=False,
+            seconds=seconds - 0.5,  # the last instants wait for samples that never come
+        )
+        summary = run_session(config, keep)
+    assert summary.folder is not None  # it was told where to record
+    log = summary.folder / "frames.tlog"
+    replay = config.model_copy(update={"source": f"replay:{log}", "record_dir": None})
+    again: list[GaitState] = []
+    run_session(replay, again.append)
+    before: list[GaitState] = []
+    run_session(replay.model_copy(update={"model": files["before"]}), before.append)
+    clock = sample_times(log)
+    errors = [_rmse_deg(run, clock, stretch) for run in (before, states)]
+    return LiveResult(
+        rmse_deg={name: (errors[0][j], errors[1][j]) for j, name in enumerate(ANGLES)},
+        seconds=summary.seconds,
+        p50_ms=summary.p50_ms,
+        p99_ms=summary.p99_ms,
+        received=sum(summary.received.values()),
+        lost=sum(summary.lost.values()),
+        replay_equal=_same(states, again),
+    )
+
+
+def sample_times(log: Path) -> NDArray[np.float64]:
+    """Host seconds of every sample number of the first slot in a frame log."""
+    decoder, assembler = FrameDecoder(), SampleAssembler()
+    times: dict[int, float] = {}
+    for chunk in read_frame_log(log):
+        for sample in assembler.push(decoder.feed(chunk.data), chunk.t_s):
+            if sample.slot == LEG_SLOTS[0]:
+                times[sample.seq] = sample.t_s
+    return np.array([[seq, t_s] for seq, t_s in sorted(times.items())])
+
+
+def _rmse_deg(
+    states: Sequence[GaitState], clock: NDArray[np.float64], stretch: Stretch
+) -> list[float]:
+    """Error of every angle over the believable ticks, after the network's first two seconds."""
+    good = [s for s in states if s.validity is Validity.GOOD]
+    t_s = np.array([s.t_s for s in good])
+    keep = t_s > clock[0, 1] + 2.0
+    sample = np.interp(t_s[keep], clock[:, 1], clock[:, 0])
+    errors = []
+    for j, name in enumerate(ANGLES):
+        estimate = np.array([s.angles_rad[name] for s in good])[keep]
+        truth = np.interp(sample, np.arange(len(stretch.angles_rad)), stretch.angles_rad[:, j])
+        errors.append(float(np.degrees(np.sqrt(np.mean((estimate - truth) ** 2)))))
+    return errors
+
+
+def _same(one: Sequence[GaitState], other: Sequence[GaitState]) -> bool:
+    """Tell whether a replay gave what the live session gave, bit for bit, as far as both go."""
+    both = min(len(one), len(other))
+    alike = all(
+        a.t_s == b.t_s
+        and np.array_equal(list(a.angles_rad.values()), list(b.angles_rad.values()), equal_nan=True)
+        for a, b in zip(one[:both], other[:both], strict=True)
+    )
+    return alike and both >= 0.95 * max(len(one), len(other))

@@ -1,0 +1,110 @@
+"""Tables for people: what the commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from talaria_edge.kinematics import ANGLES, SAGITTAL
+from talaria_training.data.recording import Recording
+from talaria_training.demo import LiveResult, Walk
+from talaria_training.evaluate import Row, score
+from talaria_training.optical import RECORDING, Optical
+from talaria_training.reference import full_chain_reference
+
+_REFERENCES = {
+    "full_chain": "the full inertial chain (IMU-derived, shares sensors with the input)",
+    "optical": "optical motion capture",
+    "given": "the angles files that came with the recordings",
+}
+
+
+def evaluation(document: Mapping[str, Any]) -> Sequence[Table]:
+    """One table per reference: approaches down, joints across, mean ± SD over people in degrees."""
+    shown = []
+    keys = list(document["summary"])
+    for reference in dict.fromkeys(key.split("/")[1] for key in keys):
+        title = f"RMSE (offset removed) in °, against {_REFERENCES.get(reference, reference)}"
+        table = Table(title=title, title_justify="left")
+        for heading in ("approach", "people", "six sagittal", "r", *SAGITTAL):
+            table.add_column(heading, justify="left" if heading == "approach" else "right")
+        for key in keys:
+            approach, of = key.split("/")
+            if of == reference:
+                entry = document["summary"][key]
+                cells = [_cell(entry["joints"][joint]) for joint in SAGITTAL]
+                r = entry["sagittal_mean"]["r_mean"]
+                head = [approach, str(entry["people"]), _spread(entry["sagittal_mean"])]
+                table.add_row(*head, "–" if r is None else f"{r:.3f}", *cells)
+        shown.append(table)
+    return shown
+
+
+def _cell(entry: Mapping[str, float | None]) -> str:
+    if entry["rmse_deg_mean"] is None:
+        return "–"
+    return f"{entry['rmse_deg_mean']:.1f} ({entry['rmse_offset_removed_deg_mean']:.1f})"
+
+
+def _spread(entry: Mapping[str, float | None]) -> str:
+    def one(field: str) -> str:
+        mean, sd = entry[f"{field}_mean"], entry[f"{field}_sd"]
+        return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+
+    return f"{one('rmse_deg')} ({one('rmse_offset_removed_deg')})"
+
+
+def reference(recordings: Sequence[Recording], optical: Optical) -> Table:
+    """The full-chain reference and OpenSense against optics, per angle, on the same seconds."""
+    chains = full_chain_reference(recordings)
+    chain = next(c for c, r in zip(chains, recordings, strict=True) if r.name == RECORDING)
+    recording = next(r for r in recordings if r.name == RECORDING)
+    assert chain.angles_rad is not None  # Sub02 has everything the chain needs
+    mine, theirs = optical.overlap(recording.t_s)
+    ours = np.stack([chain.angles_rad[name][mine] for name in ANGLES], axis=1)
+    rows = {
+        "full chain": score("full_chain", "optical", "Sub02", [(ours, optical.angles_rad[theirs])]),
+        "OpenSense": score(
+            "opensense",
+            "optical",
+            "Sub02",
+            [(optical.opensense_rad[theirs], optical.angles_rad[theirs])],
+        ),
+    }
+    seconds = (theirs.stop - theirs.start) / recording.rate_hz
+    table = Table(title=f"{RECORDING} against optics, {seconds:.0f} s: RMSE (offset removed) in °")
+    table.add_column("angle")
+    for name in rows:
+        table.add_column(name, justify="right")
+    for ours_row, their_row in zip(*rows.values(), strict=True):
+        table.add_row(ours_row.joint, _pair(ours_row), _pair(their_row))
+    table.caption = chain.note
+    return table
+
+
+def _pair(row: Row) -> str:
+    return f"{row.rmse_deg:.1f} ({row.rmse_offset_removed_deg:.1f})"
+
+
+def demo(walk: Walk, base: str, result: LiveResult) -> Table:
+    """Error per joint before and after personalisation, and what the stream cost."""
+    table = Table(
+        title=f"Live stream of {result.seconds:.0f} s, {walk.person}", caption_justify="left"
+    )
+    for heading in ("angle", f"before: {base}", "after fine-tuning"):
+        table.add_column(heading, justify="left" if heading == "angle" else "right")
+    for joint, (before, after) in result.rmse_deg.items():
+        table.add_row(joint, f"{before:.1f}°", f"{after:.1f}°")
+    mean = np.array([result.rmse_deg[j] for j in SAGITTAL if j in result.rmse_deg]).mean(axis=0)
+    table.add_section()
+    table.add_row("[b]mean of six sagittal[/b]", f"[b]{mean[0]:.1f}°[/b]", f"[b]{mean[1]:.1f}°[/b]")
+    table.caption = (
+        f"Errors are RMSE against {walk.truth}.\n"
+        f"Pipeline latency per tick: p50 {result.p50_ms:.2f} ms, p99 {result.p99_ms:.2f} ms. "
+        f"Samples lost: {result.lost} of {result.received + result.lost}. "
+        f"Replaying the recorded session gave {'the same' if result.replay_equal else 'OTHER'} angles bit for bit."
+    )
+    return table
