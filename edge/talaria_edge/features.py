@@ -80,7 +80,7 @@ class FeatureStage:
         left = np.array([slot.endswith("_l") for slot in self.slots])[:, None]
         vector = np.where(left, _MIRROR_VECTOR, 1.0)
         rotation = np.where(left, _MIRROR_ROTATION, 1.0)
-        self._mirror = np.concatenate([vector, rotation, vector], axis=1)
+        self._mirror = np.concatenate([vector, rotation, vector], axis=1).astype(np.float32)
         self.segment: SegmentState | None = None
 
     def update(self, acc_ms2: FloatArray, gyr_rads: FloatArray) -> NDArray[np.float32]:
@@ -101,8 +101,8 @@ class FeatureStage:
         q = np.array([f.update(a, g) for f, a, g in zip(self._filters, acc, gyr, strict=True)])
         up = up_in_sensor(q)
         self.segment = SegmentState(acc, gyr, up)
-        features = np.concatenate([acc, gyr, up], axis=1) * self._mirror
-        return features.astype(np.float32).ravel()
+        features: NDArray[np.float32] = np.concatenate([acc, gyr, up], axis=1, dtype=np.float32)
+        return np.multiply(features, self._mirror, dtype=np.float32).ravel()
 
     def reset(self) -> None:
         """Forget all attitudes."""
@@ -112,7 +112,7 @@ class FeatureStage:
 
     @property
     def state(self) -> list[FloatArray | None]:
-        """Attitude of every slot, to save and restore."""
+        """Filter state of every slot, to save and restore."""
         return [f.state for f in self._filters]
 
     @state.setter

@@ -79,7 +79,7 @@ class PipelineParams:
         After a longer gap the old attitudes are worth less than a fresh start.
     """
 
-    settle_s: float = 1.0
+    settle_s: float = 3.0
     reset_after_s: float = 0.5
 
 

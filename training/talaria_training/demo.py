@@ -26,7 +26,6 @@ from talaria_edge.profile import HOME_VARIABLE, UserProfile, save_profile
 from talaria_training import artefacts
 from talaria_training.data.recording import Recording
 from talaria_training.networks import GaitNet
-from talaria_training.reference import full_chain_reference
 from talaria_training.train import MULTI_USER, Progress, train
 from talaria_training.trials import Trial, prepare_person
 

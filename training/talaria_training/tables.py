@@ -58,7 +58,7 @@ def _spread(entry: Mapping[str, float | None]) -> str:
 
 
 def reference(recordings: Sequence[Recording], optical: Optical) -> Table:
-    """The full-chain reference and OpenSense against optics, per angle, on the same seconds."""
+    """Set the full-chain reference and OpenSense against optics, on the same seconds."""
     chains = full_chain_reference(recordings)
     chain = next(c for c, r in zip(chains, recordings, strict=True) if r.name == RECORDING)
     recording = next(r for r in recordings if r.name == RECORDING)
@@ -101,10 +101,11 @@ def demo(walk: Walk, base: str, result: LiveResult) -> Table:
     mean = np.array([result.rmse_deg[j] for j in SAGITTAL if j in result.rmse_deg]).mean(axis=0)
     table.add_section()
     table.add_row("[b]mean of six sagittal[/b]", f"[b]{mean[0]:.1f}°[/b]", f"[b]{mean[1]:.1f}°[/b]")
+    same = "the same" if result.replay_equal else "OTHER"
     table.caption = (
         f"Errors are RMSE against {walk.truth}.\n"
         f"Pipeline latency per tick: p50 {result.p50_ms:.2f} ms, p99 {result.p99_ms:.2f} ms. "
         f"Samples lost: {result.lost} of {result.received + result.lost}. "
-        f"Replaying the recorded session gave {'the same' if result.replay_equal else 'OTHER'} angles bit for bit."
+        f"Replaying the recorded session gave {same} angles, bit for bit."
     )
     return table

@@ -71,8 +71,9 @@ def train(
     with torch.no_grad():
         net.x_mean.copy_(torch.from_numpy(x.mean(axis=0)))
         net.x_std.copy_(torch.from_numpy(x.std(axis=0) + 1e-6))
-        net.y_mean.copy_(torch.from_numpy(np.nan_to_num(np.nanmean(y, axis=0))))
-        net.y_std.copy_(torch.from_numpy(np.nan_to_num(np.nanstd(y, axis=0), nan=1.0) + 1e-6))
+        for j in np.flatnonzero(np.isfinite(y).any(axis=0)):  # an angle nobody measured keeps 0 and 1
+            net.y_mean[j] = float(np.nanmean(y[:, j]))
+            net.y_std[j] = float(np.nanstd(y[:, j])) + 1e-6
     return fit(net, trials, config, progress)
 
 

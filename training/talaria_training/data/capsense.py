@@ -17,18 +17,27 @@ from numpy.typing import NDArray
 from talaria_bridge.errors import RecordingError
 from talaria_bridge.samples import SLOTS
 from talaria_training.data.files import Member, Progress, Skip, Trial, find_members, log_skip
-from talaria_training.data.health import check_sensors
+from talaria_training.data.health import check_sensors, longest_run
 from talaria_training.data.metadata import PersonFacts, read_people
-from talaria_training.data.opensim import TrcTable, read_orientations, read_table, read_trc
+from talaria_training.data.opensim import (
+    OrientationTable,
+    TrcTable,
+    read_orientations,
+    read_table,
+    read_trc,
+)
 from talaria_training.data.plates import SIDES, synchronise
 from talaria_training.data.recording import DataIssue, Plates, Recording, Side
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 SHORTEST_TRIAL_S = 5.0
 """A trial shorter than this holds no calibration and no strides, and is skipped."""
 # Files of one trial may end a few samples apart; a file that ends this much earlier is not used.
 _LOOSE_END_S = 1.0
+# Across a longer stretch the shortest way from end to end is no longer the way the leg went.
+_LONGEST_BRIDGE_S = 0.25
 
 
 def load_capsense(
@@ -122,14 +131,14 @@ def _load(trial: Trial, facts: PersonFacts | None, notes: tuple[str, ...]) -> Re
     absent = [kind for kind in ("Accel", "Gyro") if kind not in trial.files]
     if absent:
         raise RecordingError(
-            f"{trial.name} has no {' and no '.join(absent)} file, so its sensors are unknown"
+            f"there is no {' and no '.join(absent)} file, so its sensors are unknown"
         )
     acc, gyr = (read_trc(trial.files[kind].source()) for kind in ("Accel", "Gyro"))
     slots, columns, issues = _slots(trial.name, acc, gyr)
     length = _common_length(trial.name, acc, gyr, issues)
     if length < SHORTEST_TRIAL_S * acc.rate_hz:
         raise RecordingError(
-            f"{trial.name} lasts {length / acc.rate_hz:.1f} s, less than {SHORTEST_TRIAL_S:g} s"
+            f"it lasts {length / acc.rate_hz:.1f} s, less than {SHORTEST_TRIAL_S:g} s"
         )
     acc_ms2, gyr_rads, dead, sick = check_sensors(
         trial.name,
@@ -140,7 +149,7 @@ def _load(trial: Trial, facts: PersonFacts | None, notes: tuple[str, ...]) -> Re
     )
     issues += sick
     t_s = acc.t_s[:length]
-    recording = Recording(
+    return Recording(
         person=trial.person,
         condition=trial.condition,
         name=trial.name,
@@ -158,7 +167,6 @@ def _load(trial: Trial, facts: PersonFacts | None, notes: tuple[str, ...]) -> Re
         issues=(*issues, *_unknown_person(trial, facts, notes)),
         mounting=_mounting(trial),
     )
-    return recording
 
 
 def _mounting(trial: Trial) -> str:
@@ -172,12 +180,12 @@ def _unknown_person(
     if facts is not None:
         return []
     what = notes[0] if notes else f"MetaData.xlsx has no row for {trial.person}"
-    return [DataIssue(trial.name, what, "height, mass and leg length are unknown")]
+    return [DataIssue(trial.person, what, "height, mass and leg length are unknown")]
 
 
 def _slot_of(label: str) -> str:
     """Map ``toes_r_imu_offset_imu`` to ``calcn_r``: the foot sensor plays the heel bone."""
-    return label.split("_imu")[0].replace("toes_", "calcn_")
+    return label.split("_imu", maxsplit=1)[0].replace("toes_", "calcn_")
 
 
 def _slots(
@@ -191,7 +199,9 @@ def _slots(
             f"{acc.name} and {gyr.name} share no sensor on a known slot ({', '.join(SLOTS)})"
         )
     issues = [
-        DataIssue(f"{name}, {slot}", "is in no file", "what needs this sensor leaves this trial out")
+        DataIssue(
+            f"{name}, {slot}", "is in no file", "what needs this sensor leaves this trial out"
+        )
         for slot in SLOTS
         if slot not in known
     ]
@@ -214,39 +224,44 @@ def _same_clock(a: Floats, b: Floats, rate_hz: float) -> bool:
 
 
 def _orientation(trial: Trial, t_s: Floats, issues: list[DataIssue]) -> dict[str, Floats] | None:
-    def without(what: str) -> None:
-        gone = "angles from the full chain leave this trial out"
-        issues.append(DataIssue(f"{trial.name}, orientations", what, gone))
-
-    if "Orientations" not in trial.files:
-        return without("there is no Orientations file")
+    gone = "angles from the full chain leave this trial out"
     try:
-        table = read_orientations(trial.files["Orientations"].source())
+        table = _matching_orientations(trial, t_s)
     except RecordingError as err:
-        return without(str(err).rstrip("."))
-    rate_hz = (len(t_s) - 1) / (t_s[-1] - t_s[0])
+        what = str(err).rstrip(".")
+        issues.append(DataIssue(f"{trial.name}, orientations", what, gone))
+        return None
+    found: dict[str, Floats] = {}
+    by_slot = {_slot_of(label): i for i, label in enumerate(table.names)}
+    # A loose end of a few samples stands still rather than leave the whole trial out.
+    rows = np.minimum(np.arange(len(t_s)), len(table.t_s) - 1)
+    for slot in (s for s in SLOTS if s in by_slot):
+        where = f"{trial.name}, orientation of {slot}"
+        doubtful = table.doubtful[rows, by_slot[slot]]
+        longest_s = longest_run(doubtful)[1] * float(np.median(np.diff(t_s)))
+        if longest_s > _LONGEST_BRIDGE_S:
+            what = f"is no unit quaternion for {longest_s:.1f} s on end"
+            issues.append(DataIssue(where, what, gone))
+            continue
+        if doubtful.any():
+            what = f"{doubtful.mean():.1%} of the quaternions are not of length 1"
+            done = "those instants are bridged from their neighbours"
+            issues.append(DataIssue(where, what, done))
+        found[slot] = table.q[rows, by_slot[slot]]
+    return found
+
+
+def _matching_orientations(trial: Trial, t_s: Floats) -> OrientationTable:
+    if "Orientations" not in trial.files:
+        raise RecordingError("there is no Orientations file")
+    table = read_orientations(trial.files["Orientations"].source())
+    rate_hz = (len(t_s) - 1) / float(t_s[-1] - t_s[0])
     length = min(len(t_s), len(table.t_s))
     if not _same_clock(t_s[:length], table.t_s[:length], rate_hz):
-        return without("the time column differs from the sensors'")
+        raise RecordingError("the time column differs from the sensors'")
     if len(t_s) - length > _LOOSE_END_S * rate_hz:
-        return without(f"they end {(len(t_s) - length) / rate_hz:.1f} s before the sensors do")
-    for label, share in zip(table.names, table.doubtful.mean(axis=0), strict=True):
-        if share > 0:
-            what = f"{share:.1%} of the quaternions are not of length 1"
-            done = "those instants are bridged from their neighbours"
-            issues.append(DataIssue(f"{trial.name}, {_slot_of(label)}", what, done))
-    by_slot = {_slot_of(label): table.q[:, i] for i, label in enumerate(table.names)}
-    found: dict[str, Floats] = {}
-    for slot in (s for s in SLOTS if s in by_slot):
-        q = np.full((len(t_s), 4), np.nan)
-        q[:length] = by_slot[slot][:length]
-        # A loose end of a few samples stands still rather than leave the whole trial out.
-        q[length:] = q[length - 1]
-        if np.isfinite(q).all():
-            found[slot] = q
-        else:
-            without(f"{slot} has gaps, so this sensor has none")
-    return found
+        raise RecordingError(f"they end {(len(t_s) - length) / rate_hz:.1f} s before the sensors")
+    return table
 
 
 def _plates(
@@ -258,7 +273,9 @@ def _plates(
     issues: list[DataIssue],
 ) -> Plates | None:
     if "GRF" not in trial.files:
-        issues.append(DataIssue(f"{trial.name}, plates", "there is no GRF file", "no plate is used"))
+        issues.append(
+            DataIssue(f"{trial.name}, plates", "there is no GRF file", "no plate is used")
+        )
         return None
     try:
         plates = _read_plates(trial.files["GRF"])
@@ -279,8 +296,10 @@ def _plates(
 
 def _read_plates(member: Member) -> Plates:
     table = read_table(member.source())
-    force_n = {
+    force_n: dict[str, Floats] = {
         side: np.column_stack([table.column(f"{side}F{axis}") for axis in "xyz"]) for side in SIDES
     }
-    ok = {side: np.isfinite(f).all(axis=1) for side, f in force_n.items()}
-    return Plates(table.t_s, dict(force_n), dict(ok))
+    ok: dict[str, Bools] = {
+        side: np.asarray(np.isfinite(f).all(axis=1)) for side, f in force_n.items()
+    }
+    return Plates(table.t_s, force_n, ok)

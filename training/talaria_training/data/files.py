@@ -130,3 +130,8 @@ def _sheet_above(path: Path) -> Member | None:
     """Look for the sheet beside a zip, or above one person's or one trial's folder."""
     above = list(path.resolve().parents[:2])
     return next((Member(p / _SHEET) for p in above if (p / _SHEET).is_file()), None)
+
+
+def holds_trials(path: Path) -> bool:
+    """Say whether `path` is or holds a CapSense trial; reads names only."""
+    return any(_TRIAL_FILE.match(member.basename) for member in _members(path))

@@ -57,9 +57,9 @@ def check_sensors(
     return acc_ms2, gyr_rads, tuple(dead), issues
 
 
-def longest_run(flags: Bools) -> tuple[int, int]:
+def longest_run(flags: Bools | np.bool_) -> tuple[int, int]:
     """Return start and length of the longest run of True; (0, 0) if there is none."""
-    edges = np.diff(np.concatenate(([0], flags.astype(np.int8), [0])))
+    edges = np.diff(np.concatenate(([0], np.asarray(flags, dtype=np.int8), [0])))
     starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     if not len(starts):
         return 0, 0

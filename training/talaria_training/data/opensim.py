@@ -16,6 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
+from talaria_training.data.storage import (
+    StorageHeader,
+    check_count,
+    check_rate,
+    check_storage,
+    checked_time,
+    storage_header,
+)
 from talaria_training.data.textfile import Floats, Source, TextFile
 
 AngleUnit = Literal["deg", "rad"]
@@ -27,7 +35,6 @@ _MOST_RAD = np.pi
 # Walking bends a knee by more than 0.35 rad; a leg whose six angles move by that many *degrees*
 # while none ever passes 2.7 degrees does not walk, so such "degrees" are radians.
 _MOVES_RAD, _BENDS_RAD = 0.35, 2.7
-_RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,9 +218,9 @@ def read_trc(source: Source) -> TrcTable:
     rate_hz = text.number(numbers, header.get("DataRate", ""), "DataRate")
     first = text.first_data_line(labels + 1)
     values, at = text.rows(first, 2 + 3 * len(names), "\t", empty_is_nan=True)
-    t_s = _checked_time(text, values[:, 1], at)
-    _check_count(text, numbers, "NumFrames", header.get("NumFrames"), len(t_s))
-    _check_rate(text, numbers, rate_hz, t_s)
+    t_s = checked_time(text, values[:, 1], at)
+    check_count(text, numbers, "NumFrames", header.get("NumFrames"), len(t_s))
+    check_rate(text, numbers, rate_hz, t_s)
     vectors = values[:, 2:].reshape(len(t_s), len(names), 3)
     return TrcTable(text.name, names, rate_hz, header.get("Units", ""), t_s, vectors)
 
@@ -234,7 +241,7 @@ def read_table(source: Source, angles: AngleUnit | None = None) -> MotionTable:
         If the header, a row, a cell or the time column is not what the format says.
     """
     text = TextFile.open(source)
-    head = _storage_header(text)
+    head = storage_header(text)
     kind = head.values.get("DataType", "double")
     if kind.casefold() != "double":
         raise text.error(
@@ -243,8 +250,8 @@ def read_table(source: Source, angles: AngleUnit | None = None) -> MotionTable:
             "read quaternions with read_orientations, or export scalars",
         )
     values, at = text.rows(head.labels + 1, 1 + len(head.names), head.separator)
-    t_s = _checked_time(text, values[:, 0], at)
-    _check_storage(text, head, t_s)
+    t_s = checked_time(text, values[:, 0], at)
+    check_storage(text, head, t_s)
     return MotionTable(
         text.name, head.names, t_s, values[:, 1:], _in_degrees(text, head), head.values, angles
     )
@@ -263,7 +270,7 @@ def read_orientations(source: Source) -> OrientationTable:
         If the file is no quaternion table, or a third of a sensor's cells are no unit quaternions.
     """
     text = TextFile.open(source)
-    head = _storage_header(text)
+    head = storage_header(text)
     kind = head.values.get("DataType", "none")
     if kind.casefold() != "quaternion":
         raise text.error(
@@ -273,11 +280,11 @@ def read_orientations(source: Source) -> OrientationTable:
         )
     width = 1 + 4 * len(head.names)
     values, at = text.rows(head.labels + 1, width, head.separator, commas=True)
-    t_s = _checked_time(text, values[:, 0], at)
-    _check_storage(text, head, t_s)
+    t_s = checked_time(text, values[:, 0], at)
+    check_storage(text, head, t_s)
     q = values[:, 1:].reshape(len(t_s), len(head.names), 4)
     norm = np.linalg.norm(q, axis=2)
-    doubtful = np.abs(norm - 1.0) > 0.1
+    doubtful = ~(np.abs(norm - 1.0) <= 0.1)  # also where it is no number
     hopeless = doubtful.mean(axis=0) > 1 / 3
     if hopeless.any():
         sensor = int(hopeless.argmax())
@@ -304,49 +311,6 @@ def _bridged(q: Floats, doubtful: NDArray[np.bool_]) -> Floats:
     return np.asarray(full / np.linalg.norm(full, axis=1, keepdims=True))
 
 
-@dataclass(frozen=True, slots=True)
-class _StorageHeader:
-    values: dict[str, str]
-    lines: dict[str, int]
-    labels: int
-    names: tuple[str, ...]
-    separator: str | None
-
-
-def _storage_header(text: TextFile) -> _StorageHeader:
-    values: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    for at, line in enumerate(text.lines, start=1):
-        if line.strip().casefold() == "endheader":
-            return _storage_labels(text, values, lines, at + 1)
-        key, equals, value = line.partition("=")
-        if equals:
-            values[key.strip()] = value.strip()
-            lines[key.strip()] = at
-    raise text.error(
-        len(text.lines),
-        "is reached without an 'endheader' line",
-        "give a .mot or .sto file as OpenSim writes it",
-    )
-
-
-def _storage_labels(
-    text: TextFile, values: dict[str, str], lines: dict[str, int], at: int
-) -> _StorageHeader:
-    while at <= len(text.lines) and not text.lines[at - 1].strip():
-        at += 1
-    if at > len(text.lines):
-        raise text.error(len(text.lines), "is reached without column labels", "export it again")
-    separator = "\t" if "\t" in text.lines[at - 1] else None
-    labels = [c.strip() for c in text.lines[at - 1].rstrip().split(separator)]
-    if labels[0].casefold() != "time":
-        raise text.error(at, f"starts with '{labels[0]}'", "make 'time' the first column label")
-    twice = sorted({n for n in labels if labels.count(n) > 1 or not n})
-    if twice:
-        raise text.error(at, f"repeats or omits a column label ({twice[0]!r})", "make them unique")
-    return _StorageHeader(values, lines, at, tuple(labels[1:]), separator)
-
-
 def _trc_header(text: TextFile) -> tuple[int, int, int]:
     """Return the lines of the header's keys, its numbers, and the column labels."""
     used = [at for at, line in enumerate(text.lines, start=1) if line.strip()][:4]
@@ -361,48 +325,7 @@ def _trc_header(text: TextFile) -> tuple[int, int, int]:
     return used[1], used[2], used[3]
 
 
-def _check_storage(text: TextFile, head: _StorageHeader, t_s: Floats) -> None:
-    line = head.lines.get("nRows", 1)
-    _check_count(text, line, "nRows", head.values.get("nRows"), len(t_s))
-    if "DataRate" in head.values:
-        line = head.lines["DataRate"]
-        _check_rate(text, line, text.number(line, head.values["DataRate"], "DataRate"), t_s)
-
-
-def _check_count(text: TextFile, line: int, key: str, said: str | None, found: int) -> None:
-    if said is not None and int(text.number(line, said, key)) != found:
-        raise text.error(
-            line,
-            f"promises {key}={said} but {found} rows follow",
-            f"the file was cut short or edited, copy it again, or correct {key} if that is all",
-        )
-
-
-def _check_rate(text: TextFile, line: int, rate_hz: float, t_s: Floats) -> None:
-    if len(t_s) < 2:
-        return
-    found = 1.0 / float(np.median(np.diff(t_s)))
-    if abs(found - rate_hz) > _RATE_TOLERANCE * found:
-        raise text.error(
-            line,
-            f"says {rate_hz:g} Hz but the time column runs at {found:.2f} Hz",
-            "correct whichever is wrong",
-        )
-
-
-def _checked_time(text: TextFile, t_s: Floats, at: list[int]) -> Floats:
-    back = np.flatnonzero(~(np.diff(t_s) > 0))
-    if len(back):
-        row = int(back[0]) + 1
-        raise text.error(
-            at[row],
-            f"has time {t_s[row]:g} s after {t_s[row - 1]:g} s",
-            "make the time column increase, or delete the repeated rows",
-        )
-    return t_s
-
-
-def _in_degrees(text: TextFile, head: _StorageHeader) -> bool | None:
+def _in_degrees(text: TextFile, head: StorageHeader) -> bool | None:
     said = next((k for k in head.values if k.casefold() == "indegrees"), None)
     if said is None:
         return None

@@ -72,7 +72,9 @@ def synchronise(
         One for every lag above 0.05 s, every jump, and every plate that could not be aligned.
     """
     issues: list[DataIssue] = []
-    ok, lag_s, valid_until_s = dict(plates.ok), {}, {}
+    ok = dict(plates.ok)
+    lag_s: dict[str, float] = {}
+    valid_until_s: dict[str, float] = {}
     for side in SIDES:
         where = f"{name}, {SIDE_NAMES[side]} plate"
         starts, lags = _window_lags(plates, side, t_s, feet.get(side))
@@ -150,9 +152,7 @@ def _window_lags(
     return np.array(starts), np.array(lags)
 
 
-def _foot(
-    plate_t_s: Floats, t_s: Floats, sensor: tuple[Floats, Floats], rate_hz: float
-) -> _Foot:
+def _foot(plate_t_s: Floats, t_s: Floats, sensor: tuple[Floats, Floats], rate_hz: float) -> _Foot:
     acc, gyr = (np.column_stack([np.interp(plate_t_s, t_s, c) for c in x.T]) for x in sensor)
     turning = np.linalg.norm(gyr, axis=1)
     quiet = -_smooth(np.minimum(turning, _SWINGING_RADS), round(0.09 * rate_hz))
@@ -171,13 +171,12 @@ def _coarse_lag(loaded: Floats, quiet: Floats, rate_hz: float) -> float | None:
     inner = loaded[reach:-reach]
     if np.ptp(inner) == 0.0:
         return None
-    shifts = range(-reach, reach + 1)
-    # Shift +k looks at the foot k samples earlier: the plate is late by k.
-    r = [
-        np.corrcoef(inner, quiet[reach - k : len(quiet) - reach - k])[0, 1] for k in shifts
-    ]
+    # Row j looks at the foot j - reach samples later, so the plate is early by that much.
+    shifted = np.lib.stride_tricks.sliding_window_view(quiet, len(inner))
+    spread = shifted.std(axis=1) * inner.std() * len(inner)
+    r = (shifted @ (inner - inner.mean())) / np.where(spread > 0, spread, np.inf)
     best = int(np.argmax(r))
-    return shifts[best] / rate_hz if r[best] >= _LEAST_CORRELATION else None
+    return (reach - best) / rate_hz if r[best] >= _LEAST_CORRELATION else None
 
 
 def _fine_lag(landing: Floats, at: Ints, near_s: float, rate_hz: float) -> float:

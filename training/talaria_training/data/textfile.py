@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +24,27 @@ class TextFile:
 
     @classmethod
     def open(cls, source: Source) -> TextFile:
+        """Read and split a file; `RecordingError` if it cannot be read."""
         name, raw = source if isinstance(source, tuple) else (str(source), _read(Path(source)))
         text = raw.decode("utf-8-sig", errors="replace")
         return cls(name, text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
 
     def error(self, line: int, what: str, fix: str) -> RecordingError:
+        """Return (not raise) a complaint about one line: what it does, and how to mend it."""
         return RecordingError(f"{self.name}, line {line} {what}: {fix}.")
 
     def cells(self, line: int) -> list[str]:
+        """Split one line at its tabs."""
         return [c.strip() for c in self.lines[line - 1].split("\t")]
 
     def number(self, line: int, cell: str, what: str) -> float:
+        """Return a header's number; `RecordingError` if it is none."""
         try:
             return float(cell)
         except ValueError:
-            raise self.error(line, f"gives {what} as '{cell}'", f"put a number for {what}") from None
+            raise self.error(
+                line, f"gives {what} as '{cell}'", f"put a number for {what}"
+            ) from None
 
     def first_data_line(self, line: int) -> int:
         """Skip the X1 Y1 Z1 line and blank lines: a row starts with a frame number."""
@@ -58,7 +63,6 @@ class TextFile:
         commas: bool = False,
     ) -> tuple[Floats, list[int]]:
         """Return the numbers from line `first` on, shape (T, width), and each row's line."""
-        cell = _number_or_nan if empty_is_nan else float
         rows: list[list[float]] = []
         at: list[int] = []
         for line, text in enumerate(self.lines[first - 1 :], start=first):
@@ -69,10 +73,7 @@ class TextFile:
                 cells.pop()
             if len(cells) != width:
                 raise self._ragged(line, len(cells), width)
-            try:
-                rows.append([cell(c) for c in cells])
-            except ValueError:
-                raise self._not_a_number(line, cells, cell) from None
+            rows.append(self._numbers(line, cells, empty_is_nan))
             at.append(line)
         if not rows:
             raise self.error(len(self.lines), "is reached without a row of data", "export it again")
@@ -84,21 +85,18 @@ class TextFile:
         fix = why if last else "repair or delete that line"
         return self.error(line, f"has {found} values where the header promises {width}", fix)
 
-    def _not_a_number(
-        self, line: int, cells: list[str], cell: Callable[[str], float]
-    ) -> RecordingError:
-        for column, content in enumerate(cells, start=1):
-            try:
-                cell(content)
-            except ValueError:
-                break
-        return self.error(
-            line, f"holds '{content.strip()}' in column {column}", "put a number there, or nan"
-        )
+    def _numbers(self, line: int, cells: list[str], empty_is_nan: bool) -> list[float]:
+        try:
+            return list(map(float, cells))
+        except ValueError:
+            return [self._number(line, n, c, empty_is_nan) for n, c in enumerate(cells, start=1)]
 
-
-def _number_or_nan(cell: str) -> float:
-    return float(cell) if cell.strip() else float("nan")
+    def _number(self, line: int, column: int, cell: str, empty_is_nan: bool) -> float:
+        try:
+            return float(cell.strip() or ("nan" if empty_is_nan else ""))
+        except ValueError:
+            what = f"holds '{cell.strip()}' in column {column}"
+            raise self.error(line, what, "put a number there, or nan") from None
 
 
 def _read(path: Path) -> bytes:

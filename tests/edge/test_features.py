@@ -1,0 +1,66 @@
+"""The network's input: names, mirror, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from talaria_bridge.errors import CalibrationError
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_edge.calibration import Calibration, SlotCalibration
+from talaria_edge.features import FeatureStage, channels
+
+UPRIGHT = Calibration({s: SlotCalibration(s, np.eye(3), np.zeros(3)) for s in LEG_SLOTS})
+MIRROR = np.array([1.0, 1.0, -1.0])
+
+
+def test_every_channel_has_a_name_and_a_unit() -> None:
+    names = [channel.name for channel in channels()]
+    assert len(names) == len(set(names)) == 36
+    assert names[0] == "femur_r.acc_x"
+    assert {channel.unit for channel in channels()} == {"m/s^2", "rad/s", "1"}
+    assert len(FeatureStage(100.0, UPRIGHT).update(np.ones((4, 3)), np.ones((4, 3)))) == 36
+
+
+def test_a_mirrored_left_leg_looks_like_the_right_one() -> None:
+    random = np.random.default_rng(0)
+    stage = FeatureStage(100.0, UPRIGHT)
+    for _ in range(50):
+        acc = np.array([0.0, 9.81, 0.0]) + random.normal(size=(4, 3))
+        gyr = random.normal(size=(4, 3))
+        # The left leg does what the right one does, seen in a mirror.
+        acc[[1, 3]], gyr[[1, 3]] = acc[[0, 2]] * MIRROR, -gyr[[0, 2]] * MIRROR
+        x = stage.update(acc, gyr).reshape(4, 9)
+    np.testing.assert_allclose(x[[1, 3], :6], x[[0, 2], :6], atol=1e-5)
+    # ahrs' gradient is normalised before it is made a rotation, which is not quite mirror-symmetric.
+    np.testing.assert_allclose(x[[1, 3], 6:], x[[0, 2], 6:], atol=0.02)
+
+
+def test_resumed_equals_continuous_bit_for_bit() -> None:
+    random = np.random.default_rng(1)
+    acc = np.array([0.0, 9.81, 0.0]) + random.normal(size=(80, 4, 3))
+    gyr = random.normal(size=(80, 4, 3))
+    whole = FeatureStage(100.0, UPRIGHT)
+    expected = [whole.update(a, g) for a, g in zip(acc, gyr, strict=True)][50:]
+    first, second = FeatureStage(100.0, UPRIGHT), FeatureStage(100.0, UPRIGHT)
+    for a, g in zip(acc[:50], gyr[:50], strict=True):
+        first.update(a, g)
+    second.state = first.state
+    resumed = [second.update(a, g) for a, g in zip(acc[50:], gyr[50:], strict=True)]
+    np.testing.assert_array_equal(resumed, expected)
+
+
+def test_reset_forgets() -> None:
+    stage = FeatureStage(100.0, UPRIGHT)
+    acc, gyr = np.tile([0.0, 9.81, 0.0], (4, 1)), np.full((4, 3), 0.3)
+    fresh = stage.update(acc, gyr)
+    for _ in range(20):
+        stage.update(acc, gyr)
+    stage.reset()
+    np.testing.assert_array_equal(stage.update(acc, gyr), fresh)
+
+
+def test_a_missing_slot_is_refused_at_once() -> None:
+    partial = Calibration({"femur_r": UPRIGHT.slots["femur_r"]})
+    with pytest.raises(CalibrationError, match="calcn_l"):
+        FeatureStage(100.0, partial)
