@@ -65,23 +65,20 @@ class _Mount:
     shock: float
 
 
-_DORSUM_RAD = np.radians(25.0)  # the instep slopes down towards the toes
+_INSTEP_RAD = np.radians(25.0)  # the back of the foot slopes down towards the toes
+_ON_INSTEP = (
+    (np.cos(_INSTEP_RAD), -np.sin(_INSTEP_RAD), 0.0),
+    (0.0, 0.0, -1.0),
+    (np.sin(_INSTEP_RAD), np.cos(_INSTEP_RAD), 0.0),
+)
+_UP, _FRONT, _RIGHT, _BACK, _LEFT = (0, 1, 0), (1, 0, 0), (0, 0, 1), (-1, 0, 0), (0, 0, -1)
 _MOUNTS = {
-    "torso": _Mount(((0, 1, 0), (0, 0, 1), (1, 0, 0)), (0.06, 0.15, 0.0), 10.0, 0.5, 0.15, 0.03),
-    "pelvis": _Mount(
-        ((0, 1, 0), (0, 0, -1), (-1, 0, 0)), (-0.06, 0.03, 0.0), 10.0, 0.5, 0.15, 0.06
-    ),
-    "femur": _Mount(((0, 1, 0), (-1, 0, 0), (0, 0, 1)), (0.0, -0.14, 0.045), 10.0, 0.35, 0.10, 0.12),
-    "tibia": _Mount(((0, 1, 0), (0, 0, 1), (1, 0, 0)), (0.025, -0.10, 0.0), 16.0, 0.4, 0.05, 0.4),
-    "calcn": _Mount(
-        (
-            (np.cos(_DORSUM_RAD), -np.sin(_DORSUM_RAD), 0),
-            (0, 0, -1),
-            (np.sin(_DORSUM_RAD), np.cos(_DORSUM_RAD), 0),
-        ),
-        (0.045, -0.012, 0.0), 25.0, 0.4, 0.06, 1.0,
-    ),
-}  # fmt: skip
+    "torso": _Mount((_UP, _RIGHT, _FRONT), (0.06, 0.15, 0.0), 10.0, 0.5, 0.15, 0.03),
+    "pelvis": _Mount((_UP, _LEFT, _BACK), (-0.06, 0.03, 0.0), 10.0, 0.5, 0.15, 0.06),
+    "femur": _Mount((_UP, _BACK, _RIGHT), (0.0, -0.14, 0.045), 10.0, 0.35, 0.10, 0.12),
+    "tibia": _Mount((_UP, _RIGHT, _FRONT), (0.025, -0.10, 0.0), 16.0, 0.4, 0.05, 0.4),
+    "calcn": _Mount(_ON_INSTEP, (0.045, -0.012, 0.0), 25.0, 0.4, 0.06, 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

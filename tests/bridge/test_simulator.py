@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_angles_recomputed_from_the_segments_equal_the_true_angles(worn: Simulat
         assert np.abs(knee[:, 1:]).max() < 1e-9  # the knee is a hinge
 
 
-def test_positive_angles_move_both_legs_as_openSim_says(even: SimulatedWalk) -> None:
+def test_positive_angles_move_both_legs_as_opensim_says(even: SimulatedWalk) -> None:
     pelvis = rotation(even.q_world_segment["pelvis"]).inv()
     for side, rightwards in (("r", 1.0), ("l", -1.0)):
         angles = {name: even.angles_rad[f"{name}_{side}"] for name in JOINTS}
@@ -242,13 +243,13 @@ def test_readings_have_the_size_of_real_ones() -> None:
 
 def test_contacts_alternate_at_the_asked_cadence(even: SimulatedWalk) -> None:
     initial = [(t, side) for t, side, kind in even.contacts if kind == "initial"]
-    assert all(a[1] != b[1] for a, b in zip(initial, initial[1:], strict=False))
+    assert all(a[1] != b[1] for a, b in pairwise(initial))
     steps_s = np.diff([t for t, _ in initial])
     assert np.allclose(steps_s, 60 / EVEN.cadence_steps_min, atol=1e-3)
     assert even.contacts == tuple(sorted(even.contacts))
     assert even.contacts[0][0] > EVEN.stand_s
     right = [(t, kind) for t, side, kind in even.contacts if side == "r"]
-    stance = [b[0] - a[0] for a, b in zip(right, right[1:], strict=False) if a[1] == "initial"]
+    stance = [b[0] - a[0] for a, b in pairwise(right) if a[1] == "initial"]
     assert np.allclose(stance, 0.62 * 120 / EVEN.cadence_steps_min, atol=1e-3)
 
 

@@ -125,9 +125,7 @@ def walk() -> SimulatedWalk:
 @pytest.fixture
 def upright() -> Calibration:
     """Sensors mounted exactly along their segments, without bias."""
-    return Calibration(
-        {slot: SlotCalibration(slot, np.eye(3), np.zeros(3)) for slot in LEG_SLOTS}
-    )
+    return Calibration({slot: SlotCalibration(slot, np.eye(3), np.zeros(3)) for slot in LEG_SLOTS})
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -210,6 +211,6 @@ def test_any_samples_give_finite_ticks_in_order(times):
     samples = [sample(slot, k, t, value) for k, (slot, t, value) in enumerate(times)]
     ticks = run(samples, alignment)
     assert all(np.isfinite(t.acc_ms2).all() and np.isfinite(t.gyr_rads).all() for t in ticks)
-    assert all(a.index < b.index and a.t_s < b.t_s for a, b in zip(ticks, ticks[1:], strict=False))
+    assert all(a.index < b.index and a.t_s < b.t_s for a, b in itertools.pairwise(ticks))
     assert len(ticks) <= 400
     assert [repr(t) for t in ticks] == [repr(t) for t in run(samples)], "deterministic"

@@ -86,7 +86,13 @@ def test_a_still_foot_is_in_stance_and_makes_no_event():
 def test_a_foot_put_down_without_a_heel_strike_is_still_found():
     # Push-off and swing, and then simply nothing.
     pitch = np.concatenate(
-        [np.zeros(50), np.linspace(0, -5, 10), np.linspace(-5, 4, 10), np.full(20, 3.0), np.zeros(50)]
+        [
+            np.zeros(50),
+            np.linspace(0, -5, 10),
+            np.linspace(-5, 4, 10),
+            np.full(20, 3.0),
+            np.zeros(50),
+        ]
     )
     rates = np.stack([0 * pitch, 0 * pitch, pitch], axis=1)
     t_s = np.arange(len(pitch)) / RATE

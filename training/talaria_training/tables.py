@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from talaria_edge.kinematics import ANGLES, SAGITTAL
+from talaria_edge.kinematics import ANGLES, HIP_OUT_OF_PLANE, SAGITTAL
 from talaria_training.data.recording import Recording
 from talaria_training.demo import LiveResult, Walk
 from talaria_training.evaluate import Row, score
@@ -22,23 +22,40 @@ _REFERENCES = {
 }
 
 
+_SHORT = {
+    "multi_user": "multi-user",
+    "fine_tuned": "fine-tuned",
+    "single_user": "single-user",
+    "person_mean": "own mean",
+    "train_mean": "mean curve",
+}
+
+
 def evaluation(document: Mapping[str, Any]) -> Sequence[Table]:
-    """One table per reference: approaches down, joints across, mean ± SD over people in degrees."""
+    """Build one table per reference: joints down, approaches across, degrees, mean over people."""
     shown = []
-    keys = list(document["summary"])
-    for reference in dict.fromkeys(key.split("/")[1] for key in keys):
-        title = f"RMSE (offset removed) in °, against {_REFERENCES.get(reference, reference)}"
-        table = Table(title=title, title_justify="left")
-        for heading in ("approach", "people", "six sagittal", "r", *SAGITTAL):
-            table.add_column(heading, justify="left" if heading == "approach" else "right")
-        for key in keys:
-            approach, of = key.split("/")
-            if of == reference:
-                entry = document["summary"][key]
-                cells = [_cell(entry["joints"][joint]) for joint in SAGITTAL]
-                r = entry["sagittal_mean"]["r_mean"]
-                head = [approach, str(entry["people"]), _spread(entry["sagittal_mean"])]
-                table.add_row(*head, "–" if r is None else f"{r:.3f}", *cells)
+    summary = document["summary"]
+    for reference in dict.fromkeys(key.split("/")[1] for key in summary):
+        columns = {k.split("/")[0]: e for k, e in summary.items() if k.split("/")[1] == reference}
+        people = max(entry["people"] for entry in columns.values())
+        table = Table(
+            title=f"RMSE (offset removed) in ° against {_REFERENCES.get(reference, reference)}"
+        )
+        table.caption = (
+            f"{people} people held out, mean over people; ± is their standard deviation."
+        )
+        table.add_column("angle")
+        for approach in columns:
+            table.add_column(_SHORT.get(approach, approach), justify="right")
+        for joint in ANGLES:
+            if joint == HIP_OUT_OF_PLANE[0]:
+                table.add_section()
+            table.add_row(joint, *(_cell(entry["joints"][joint]) for entry in columns.values()))
+        table.add_section()
+        means = [entry["sagittal_mean"] for entry in columns.values()]
+        table.add_row("six sagittal", *map(_cell, means))
+        table.add_row("  SD of people", *(_number(m["rmse_deg_sd"], "± {:.2f}") for m in means))
+        table.add_row("  Pearson r", *(_number(m["r_mean"], "{:.3f}") for m in means))
         shown.append(table)
     return shown
 
@@ -46,15 +63,11 @@ def evaluation(document: Mapping[str, Any]) -> Sequence[Table]:
 def _cell(entry: Mapping[str, float | None]) -> str:
     if entry["rmse_deg_mean"] is None:
         return "–"
-    return f"{entry['rmse_deg_mean']:.1f} ({entry['rmse_offset_removed_deg_mean']:.1f})"
+    return f"{entry['rmse_deg_mean']:.2f} ({entry['rmse_offset_removed_deg_mean']:.2f})"
 
 
-def _spread(entry: Mapping[str, float | None]) -> str:
-    def one(field: str) -> str:
-        mean, sd = entry[f"{field}_mean"], entry[f"{field}_sd"]
-        return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
-
-    return f"{one('rmse_deg')} ({one('rmse_offset_removed_deg')})"
+def _number(value: float | None, text: str) -> str:
+    return "–" if value is None else text.format(value)
 
 
 def reference(recordings: Sequence[Recording], optical: Optical) -> Table:

@@ -71,7 +71,8 @@ def train(
     with torch.no_grad():
         net.x_mean.copy_(torch.from_numpy(x.mean(axis=0)))
         net.x_std.copy_(torch.from_numpy(x.std(axis=0) + 1e-6))
-        for j in np.flatnonzero(np.isfinite(y).any(axis=0)):  # an angle nobody measured keeps 0 and 1
+        # An angle nobody measured keeps 0 and 1.
+        for j in np.flatnonzero(np.isfinite(y).any(axis=0)):
             net.y_mean[j] = float(np.nanmean(y[:, j]))
             net.y_std[j] = float(np.nanstd(y[:, j])) + 1e-6
     return fit(net, trials, config, progress)

@@ -1,0 +1,115 @@
+"""What a tick costs, stage by stage, and what the whole process takes: `make bench`.
+
+One thread, a simulated minute at 4 × 100 Hz, replayed as fast as it goes. The machine may be shared, so the last lines are
+ratios to real time; a Raspberry Pi 4 core is some three to five times slower than a desktop's, which we have not measured.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from talaria_bridge.decoder import FrameDecoder, SampleAssembler
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_bridge.simulator import random_params, simulate_walk
+from talaria_bridge.virtual import schedule_chunks
+from talaria_edge.alignment import Alignment
+from talaria_edge.calibration import CalibrationCollector
+from talaria_edge.features import FeatureStage
+from talaria_edge.model import StreamingModel
+from talaria_edge.pipeline import Pipeline
+
+MODEL = sorted((Path(__file__).parents[1] / "models").glob("*/model.onnx"))[0].parent
+SECONDS = 60.0
+RATE_HZ = 100.0
+
+
+class Stopwatch:
+    """Collects how long each call of a stage took."""
+
+    def __init__(self) -> None:
+        self.took_us: dict[str, list[float]] = {}
+
+    def __call__(self, stage: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter_ns()
+        result = work()
+        self.took_us.setdefault(stage, []).append((time.perf_counter_ns() - start) / 1000)
+        return result
+
+
+def main() -> None:
+    walk = simulate_walk(seed=1, params=random_params(1), seconds=SECONDS)
+    chunks = schedule_chunks(LEG_SLOTS, walk.t_s, walk.acc_ms2, walk.gyr_rads, walk.rate_hz)
+    collector = CalibrationCollector(RATE_HZ, LEG_SLOTS)
+    readings = zip(walk.acc_ms2, walk.gyr_rads, strict=True)
+    calibration = next(c for c in (collector.update(a, g) for a, g in readings) if c is not None)
+    model = StreamingModel.load(MODEL, slots=LEG_SLOTS, rate_hz=RATE_HZ)
+    pipeline = Pipeline(model, calibration, RATE_HZ)
+    features = FeatureStage(RATE_HZ, calibration)
+    other = StreamingModel.load(MODEL, slots=LEG_SLOTS, rate_hz=RATE_HZ)
+    decoder, assembler = FrameDecoder(), SampleAssembler()
+    alignment = Alignment(LEG_SLOTS, RATE_HZ)
+    watch = Stopwatch()
+    for chunk in chunks:
+        messages = watch("decode", lambda c=chunk: decoder.feed(c.data))
+        samples = watch("clock", lambda m=messages, c=chunk: assembler.push(m, c.t_s))
+        ticks = watch("align", lambda s=samples: [t for one in s for t in alignment.push(one)])
+        for tick in ticks:
+            x = watch("fuse and features", lambda t=tick: features.update(t.acc_ms2, t.gyr_rads))
+            watch("infer", lambda v=x: other.step(v))
+            watch("pipeline.step (fuse, features, infer, gait)", lambda t=tick: pipeline.step(t))
+    show(watch)
+    whole_process()
+
+
+def show(watch: Stopwatch) -> None:
+    table = Table(title=f"Cost per tick, 4 sensors, {MODEL.name}, one thread (µs)")
+    for heading in ("stage", "p50", "p99"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    per_tick = {stage: np.array(took) for stage, took in watch.took_us.items()}
+    for stage, took in per_tick.items():
+        table.add_row(stage, *(f"{np.percentile(took, p):.0f}" for p in (50, 99)))
+    parts = [per_tick[s] for s in ("decode", "clock", "align")]
+    step = per_tick["pipeline.step (fuse, features, infer, gait)"]
+    n = min(len(step), *(len(p) for p in parts))
+    total = step[:n] + sum(p[:n] for p in parts)
+    table.add_section()
+    table.add_row("total, bytes to GaitState", *(f"{np.percentile(total, p):.0f}" for p in (50, 99)))
+    Console().print(table)
+
+
+def whole_process() -> None:
+    """Run a whole session in a fresh process, so that nothing above counts."""
+    child = os.fork()
+    if child == 0:
+        session()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def session() -> None:
+    from talaria_edge.app import run_session  # noqa: PLC0415 (only in the child)
+    from talaria_edge.config import Config  # noqa: PLC0415
+
+    before = time.process_time()
+    source = f"sim:?seed=1&seconds={SECONDS:.0f}"
+    summary = run_session(Config(source=source, model=MODEL, record_dir=None, display=False))
+    busy_s = time.process_time() - before
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    Console().print(
+        f"Whole session, {summary.seconds:.0f} s of stream (simulating the sensors included): "
+        f"{busy_s:.1f} s of one core = {busy_s / summary.seconds:.1%} CPU at 100 Hz × 4 sensors, "
+        f"{summary.seconds / busy_s:.0f} × real time; at most {resident:.0f} MB resident."
+    )
+
+
+if __name__ == "__main__":
+    main()

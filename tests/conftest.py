@@ -1,0 +1,18 @@
+"""Where the real recordings are, for the tests that want them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of the real recordings; the test is skipped, with a reason, where there is none."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("TALARIA_DATA", beside))
+    if not root.is_dir():
+        pytest.skip(f"no real recordings at {root}: set TALARIA_DATA to a folder that holds them")
+    return root

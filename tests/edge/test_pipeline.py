@@ -1,0 +1,86 @@
+"""Never silently stale, and never dependent on when it was started."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_edge.alignment import SlotStatus, Tick
+from talaria_edge.calibration import Calibration
+from talaria_edge.model import StreamingModel
+from talaria_edge.pipeline import Pipeline, Validity
+
+
+def build(model: Path, calibration: Calibration) -> Pipeline:
+    return Pipeline(StreamingModel.load(model, slots=LEG_SLOTS, rate_hz=100.0), calibration, 100.0)
+
+
+def without(tick: Tick, slot: str, status: SlotStatus, age_s: float) -> Tick:
+    i = tick.slots.index(slot)
+    statuses = tuple(status if k == i else s for k, s in enumerate(tick.status))
+    return replace(tick, status=statuses, age_s=tuple(age_s if k == i else 0.0 for k in range(4)))
+
+
+def test_resumed_equals_continuous(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    whole = build(tiny_model, upright)
+    expected = [whole.step(tick) for tick in walk_ticks[:600]][350:]
+    first, second = build(tiny_model, upright), build(tiny_model, upright)
+    for tick in walk_ticks[:350]:
+        first.step(tick)
+    second.state = first.state
+    assert [second.step(tick) for tick in walk_ticks[350:600]] == expected
+
+
+def test_a_fresh_start_is_degraded_until_it_has_settled(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    pipeline = build(tiny_model, upright)
+    states = [pipeline.step(tick) for tick in walk_ticks[:400]]
+    assert states[0].validity is Validity.DEGRADED
+    assert states[-1].validity is Validity.GOOD
+
+
+def test_a_gone_slot_gives_no_angle_but_a_reason(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    pipeline = build(tiny_model, upright)
+    for tick in walk_ticks[:400]:
+        pipeline.step(tick)
+    held = pipeline.step(without(walk_ticks[400], "calcn_l", SlotStatus.HELD, 0.05))
+    assert held.validity is Validity.DEGRADED
+    assert "calcn_l" in held.reason
+    gone = pipeline.step(without(walk_ticks[401], "calcn_l", SlotStatus.GONE, 0.2))
+    assert gone.validity is Validity.INVALID
+    assert "no data from calcn_l" in gone.reason
+    assert all(math.isnan(value) for value in gone.angles_rad.values())
+
+
+def test_a_slot_that_returns_brings_the_angles_back(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    pipeline = build(tiny_model, upright)
+    for tick in walk_ticks[:400]:
+        pipeline.step(tick)
+    for tick in walk_ticks[400:420]:
+        pipeline.step(without(tick, "femur_r", SlotStatus.GONE, 0.2))
+    back = pipeline.step(walk_ticks[420])
+    assert all(math.isfinite(value) for value in back.angles_rad.values())
+
+
+def test_a_poisoned_network_recovers(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    pipeline = build(tiny_model, upright)
+    for tick in walk_ticks[:400]:
+        pipeline.step(tick)
+    state = pipeline.state
+    poisoned = {name: np.full_like(value, np.nan) for name, value in state.model.items()}
+    pipeline.state = replace(state, model=poisoned)
+    assert pipeline.step(walk_ticks[400]).validity is Validity.INVALID
+    assert pipeline.step(walk_ticks[401]).validity is Validity.GOOD

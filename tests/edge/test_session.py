@@ -1,0 +1,172 @@
+"""A whole session: live over a real serial port, recorded, and replayed."""
+
+from __future__ import annotations
+
+import math
+import threading
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from talaria_bridge.errors import CalibrationError, ModelContractError, SourceError
+from talaria_bridge.recorder import Chunk, FrameLogWriter
+from talaria_bridge.samples import LEG_SLOTS
+from talaria_bridge.simulator import SimulatedWalk
+from talaria_bridge.virtual import VirtualSerialDevice, schedule_frames
+from talaria_edge.app import run_session
+from talaria_edge.calibration import Calibration
+from talaria_edge.config import Config
+from talaria_edge.kinematics import ANGLES
+from talaria_edge.pipeline import GaitState, Validity
+from talaria_edge.profile import UserProfile, load_profile, save_profile
+
+Schedule = list[tuple[float, bytes]]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upright: Calibration) -> None:
+    monkeypatch.setenv("TALARIA_HOME", str(tmp_path / "home"))
+    save_profile(UserProfile("anna", upright))
+
+
+@pytest.fixture(scope="module")
+def schedule(walk: SimulatedWalk) -> Schedule:
+    return schedule_frames(LEG_SLOTS, walk.t_s, walk.acc_ms2, walk.gyr_rads, walk.rate_hz)
+
+
+def write_log(path: Path, schedule: Schedule) -> Path:
+    with FrameLogWriter(path) as log:
+        for t_s, data in schedule:
+            log.write(Chunk(t_s, data))
+    return path
+
+
+def config(source: str, model: Path, **more: object) -> Config:
+    fields: dict[str, object] = {"user": "anna", "record_dir": None, "display": False}
+    return Config.model_validate({"source": source, "model": model} | fields | more)
+
+
+def key(state: GaitState) -> tuple[object, ...]:
+    angles = tuple("nan" if math.isnan(v) else v for v in state.angles_rad.values())
+    return state.index, state.t_s, angles, state.validity, tuple(state.events), state.reason
+
+
+def test_replay_equals_live_bit_for_bit(
+    tiny_model: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    live: list[GaitState] = []
+    five_seconds = [frame for frame in schedule if frame[0] < 5.0]
+    with VirtualSerialDevice(five_seconds) as device:
+        unplugged = threading.Thread(target=lambda: (device.wait(30.0), device.unplug()))
+        unplugged.start()
+        with pytest.raises(SourceError, match="unplugged"):
+            run_session(
+                config(f"serial:{device.port}", tiny_model, record_dir=tmp_path / "s"), live.append
+            )
+        unplugged.join()
+    (folder,) = (tmp_path / "s").iterdir()
+    again: list[GaitState] = []
+    run_session(config(f"replay:{folder / 'frames.tlog'}", tiny_model), again.append)
+    assert len(live) > 450
+    assert list(map(key, live)) == list(
+        map(key, again)
+    )  # an unplugged device lost nothing recorded
+
+
+def test_a_recorded_session_says_what_it_was_and_opens_as_a_motion_file(
+    tiny_model: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "walk.tlog", schedule)
+    states: list[GaitState] = []
+    summary = run_session(
+        config(f"replay:{log}", tiny_model, record_dir=tmp_path / "out"), states.append
+    )
+    assert summary.folder is not None
+    about = tomllib.loads((summary.folder / "session.toml").read_text())
+    assert about["model"]["id"] == "tiny"
+    assert about["ended"]["states"] == len(states)
+    lines = (summary.folder / "angles.mot").read_text().splitlines()
+    header = lines[: lines.index("endheader")]
+    assert "inDegrees=yes" in header
+    assert f"nColumns={1 + len(ANGLES)}" in header
+    labels, *rows = lines[len(header) + 1 :]
+    assert labels.split("\t") == ["time", *ANGLES]
+    assert len(rows) == int(next(line for line in header if line.startswith("nRows"))[6:])
+    assert all(len(row.split("\t")) == 1 + len(ANGLES) for row in rows)
+    middle = np.array(rows[700].split("\t"), dtype=float)
+    expected = np.degrees(list(states[700].angles_rad.values()))
+    np.testing.assert_allclose(middle[1:], expected, atol=1e-5)
+
+
+def test_a_new_wearer_is_calibrated_from_the_stream_and_kept(
+    tiny_model: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "walk.tlog", schedule)
+    states: list[GaitState] = []
+    run_session(config(f"replay:{log}", tiny_model, user="ben"), states.append)
+    assert states
+    assert states[0].index > 800  # standing, then eight seconds of walking, came first
+    assert load_profile("ben").calibration is not None
+
+
+def test_a_stream_that_ends_before_the_calibration_says_what_was_missing(
+    tiny_model: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "short.tlog", schedule[:2500])
+    with pytest.raises(CalibrationError, match="of walking"):
+        run_session(config(f"replay:{log}", tiny_model, user="ben"))
+
+
+def test_damaged_bytes_end_in_counters(
+    tiny_model: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    damaged: Schedule = []
+    for i, (t_s, frame) in enumerate(schedule):
+        if i % 50 == 7:
+            damaged.append((t_s, frame[: len(frame) // 2] + b"\x00"))  # truncated
+        elif i % 50 == 31:
+            damaged.append((t_s, random.bytes(40) + b"\x00" + frame))  # noise on the line
+        else:
+            damaged.append((t_s, frame))
+    log = write_log(tmp_path / "damaged.tlog", damaged)
+    states: list[GaitState] = []
+    summary = run_session(config(f"replay:{log}", tiny_model), states.append)
+    counters = summary.decoder
+    assert counters.crc_errors + counters.cobs_errors + counters.malformed + counters.unknown > 50
+    assert 0 < sum(summary.lost.values()) < 0.03 * len(schedule)
+    settled = states[300:]
+    assert sum(s.validity is Validity.GOOD for s in settled) > 0.9 * len(settled)
+
+
+def test_a_dead_sensor_invalidates_and_does_not_crash(
+    tiny_model: Path, walk: SimulatedWalk, tmp_path: Path
+) -> None:
+    rows = [i for i, slot in enumerate(LEG_SLOTS) if slot != "calcn_r"]
+    slots = tuple(LEG_SLOTS[i] for i in rows)
+    part = schedule_frames(
+        slots, walk.t_s, walk.acc_ms2[:, rows], walk.gyr_rads[:, rows], walk.rate_hz
+    )
+    whole = schedule_frames(LEG_SLOTS, walk.t_s, walk.acc_ms2, walk.gyr_rads, walk.rate_hz)
+    died_s = 6.0
+    # The survivors' own numbering runs on; the dead one simply stops.
+    mixed = [f for f in whole if f[0] < died_s] + [f for f in part if f[0] >= died_s]
+    log = write_log(tmp_path / "dead.tlog", mixed)
+    states: list[GaitState] = []
+    run_session(config(f"replay:{log}", tiny_model), states.append)
+    after = [s for s in states if s.validity is Validity.INVALID]
+    assert len(after) > 800
+    assert all("calcn_r" in s.reason for s in after)
+    assert all(math.isnan(v) for s in after for v in s.angles_rad.values())
+
+
+def test_a_model_for_another_rate_or_other_slots_is_refused(
+    tiny_model: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "walk.tlog", schedule[:50])
+    with pytest.raises(ModelContractError, match="100 Hz"):
+        run_session(config(f"replay:{log}", tiny_model, rate_hz=50.0))
+    with pytest.raises(ModelContractError, match="femur_l"):
+        run_session(config(f"replay:{log}", tiny_model, slots=("femur_r", "calcn_r")))

@@ -1,0 +1,29 @@
+"""The edge never loads what only training needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = ("torch", "onnx", "pandas", "matplotlib", "safetensors", "talaria_training")
+
+
+def test_running_the_edge_loads_nothing_heavy(tmp_path: Path) -> None:
+    model = next((Path(__file__).parents[1] / "models").glob("*/model.onnx"))
+    program = f"""
+import sys
+import talaria_edge.__main__
+from pathlib import Path
+from talaria_edge.app import run_session
+from talaria_edge.config import Config
+summary = run_session(Config(source="sim:?seed=1&seconds=16", model=Path({str(model)!r}),
+                             record_dir=Path({str(tmp_path)!r}), display=False))
+assert summary.states > 0
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "[]"
