@@ -1,7 +1,7 @@
 """What a tick costs, stage by stage, and what the whole process takes: `make bench`.
 
-One thread, a simulated minute at 4 × 100 Hz, replayed as fast as it goes. The machine may be shared, so the last lines are
-ratios to real time; a Raspberry Pi 4 core is some three to five times slower than a desktop's, which we have not measured.
+One thread, a simulated minute at 4 × 100 Hz, replayed as fast as it goes. The machine may be shared, so
+the last line is a ratio to real time. We have not measured a Raspberry Pi.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def show(watch: Stopwatch) -> None:
     n = min(len(step), *(len(p) for p in parts))
     total = step[:n] + sum(p[:n] for p in parts)
     table.add_section()
-    table.add_row("total, bytes to GaitState", *(f"{np.percentile(total, p):.0f}" for p in (50, 99)))
+    table.add_row(
+        "total, bytes to GaitState", *(f"{np.percentile(total, p):.0f}" for p in (50, 99))
+    )
     Console().print(table)
 
 
@@ -96,8 +98,8 @@ def whole_process() -> None:
 
 
 def session() -> None:
-    from talaria_edge.app import run_session  # noqa: PLC0415 (only in the child)
-    from talaria_edge.config import Config  # noqa: PLC0415
+    from talaria_edge.app import run_session
+    from talaria_edge.config import Config
 
     before = time.process_time()
     source = f"sim:?seed=1&seconds={SECONDS:.0f}"

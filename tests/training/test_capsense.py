@@ -318,6 +318,10 @@ def test_a_plate_off_by_a_constant_is_reported_and_put_right(tmp_path: Path, lag
     assert len(initial) > 20
     off = (np.array(initial) + STRIDE_S / 2) % STRIDE_S - STRIDE_S / 2
     assert np.abs(off).max() <= 0.031
+    # On the sensors' clock the foot is loaded in mid-stance and free in mid-swing.
+    strides = STRIDE_S * np.arange(5, 25)
+    assert (recording.plates.vertical_n("r", strides + 0.06) > 100).all()
+    assert (recording.plates.vertical_n("r", strides - 0.06) < 1).all()
 
 
 def test_a_plate_that_jumps_is_used_up_to_there(tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ def test_a_broken_trc_names_file_line_and_fix(old: str, new: str, line: int, hin
     assert hint in str(caught.value)
 
 
+def test_windows_line_ends_do_not_shift_line_numbers() -> None:
+    broken = TRC.replace("2\t0.01\t1.5", "2\t0.01\tx").replace("\n", "\r\n")
+    with pytest.raises(RecordingError, match=r"walk\.trc, line 8 "):
+        read_trc(("walk.trc", broken.encode()))
+
+
 def test_a_missing_column_lists_those_there_are() -> None:
     with pytest.raises(RecordingError, match=r"no column 'knee'.*heel, toe"):
         read_trc(("walk.trc", TRC.encode())).vector("knee")

@@ -20,11 +20,12 @@ from talaria_bridge.errors import TalariaError
 from talaria_bridge.recorder import Chunk, FrameLogWriter
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.virtual import schedule_frames
+from talaria_edge.spec import ModelSpec
 from talaria_training import artefacts, evaluate, optical, tables
 from talaria_training import demo as demonstration
 from talaria_training.data.cli import app as data_app
-from talaria_training.data.load import load_recordings
-from talaria_training.data.recording import Recording
+from talaria_training.data.cli import load_with_bar, unique
+from talaria_training.data.recording import DataIssue, Recording
 from talaria_training.networks import GaitNet
 from talaria_training.train import FINETUNE, SINGLE_USER, TrainConfig
 from talaria_training.train import Progress as Report
@@ -82,27 +83,37 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _load(data: Path, people: list[str] | None) -> list[list[Recording]]:
-    with err.status(f"Reading {data} …"):
-        recordings = load_recordings(data, people=people)
+    skipped: list[DataIssue] = []
+    recordings = load_with_bar(data, set(people) if people else None, skipped, err)
     grouped: dict[str, list[Recording]] = defaultdict(list)
     for recording in recordings:
         grouped[recording.person].append(recording)
-    for recording in recordings:
-        for issue in recording.issues:
-            err.print(f"note: {issue}", highlight=False, style="dim")
+    for issue in unique([i for r in recordings for i in r.issues] + skipped):
+        err.print(f"note: {issue}", highlight=False, style="dim", soft_wrap=True)
     return list(grouped.values())
 
 
-def _prepare(data: Path, people: list[str] | None = None, workers: int = 0) -> Prepared:
+def _prepare(
+    data: Path,
+    people: list[str] | None = None,
+    workers: int = 0,
+    spec: ModelSpec | None = None,
+) -> Prepared:
     groups = _load(data, people)
     with _bar("Calibrating and computing features", len(groups)) as done:
         prepared = prepare(groups, workers or os.cpu_count() or 1, done)
     for note in prepared.notes:
-        err.print(f"note: {note}", highlight=False, style="dim")
+        err.print(f"note: {note}", highlight=False, style="dim", soft_wrap=True)
     if not prepared.trials:
         raise TalariaError(
             f"No recording in {data} has everything training needs (thigh and foot sensors, a still start, "
             "reference angles): see the notes above."
+        )
+    rates = {trial.rate_hz for trial in prepared.trials} | ({spec.rate_hz} if spec else set())
+    if len(rates) > 1:
+        raise TalariaError(
+            f"The recordings and the model run at {' and '.join(f'{r:g}' for r in sorted(rates))} Hz, and one "
+            "network knows one rate: bring them to the same rate first, or choose --people of one rate."
         )
     return prepared
 
@@ -166,7 +177,7 @@ def finetune(
 ) -> None:
     """Fine-tune a multi-user model on one person and export it."""
     net, spec = artefacts.load(base)
-    trials = tuple(t.part(0.0, part) for t in _prepare(data, [person]).trials)
+    trials = tuple(t.part(0.0, part) for t in _prepare(data, [person], spec=spec).trials)
     with _training_bar("Fine-tuning") as report:
         personal = finetune_net(net, trials, replace(FINETUNE, steps=steps), report)
     trained_on = f"{spec.model_id}, fine-tuned on the first {part:.0%} of {person}'s recordings"
@@ -205,7 +216,7 @@ def export(
 ) -> None:
     """Export trained weights to ONNX again, checked on somebody's whole recordings."""
     net, spec = artefacts.load(weights)
-    trials = _prepare(data, [person]).trials
+    trials = _prepare(data, [person], spec=spec).trials
     about = artefacts.Provenance(
         folder.name, spec.trained_on, spec.people, spec.rate_hz, spec.held_out
     )
@@ -238,18 +249,19 @@ def evaluate_(
             "--protocol unseen measures a released model: name it with --model models/ID."
         )
     workers = workers or os.cpu_count() or 1
-    prepared = _prepare(data, _names(people), workers)
+    net, spec = (
+        artefacts.load(model) if model is not None and protocol == "unseen" else (None, None)
+    )
+    prepared = _prepare(data, _names(people), workers, spec)
     archive = optical_file or optical.find_optical(data)
     truth = optical.load_optical(archive) if archive else None
     recipe = evaluate.Recipe() if steps is None else evaluate.Recipe.quick(steps)
     names = sorted({trial.person for trial in prepared.trials})
     with _bar("People held out", len(names)) as done:
-        if protocol == "loso":
+        if net is None or spec is None:
             rows = evaluate.leave_one_out(prepared.trials, recipe, truth, workers, done)
             extra: dict[str, Any] = {}
         else:
-            assert model is not None  # checked above
-            net, spec = artefacts.load(model)
             known = sorted(set(names) & set(spec.people))
             if known:
                 raise TalariaError(

@@ -23,6 +23,11 @@ class GaitNet(nn.Module):
         Between recurrent layers, while training only.
     """
 
+    x_mean: Tensor
+    x_std: Tensor
+    y_mean: Tensor
+    y_std: Tensor
+
     def __init__(
         self, channels: int, outputs: int, hidden: int = 96, layers: int = 2, dropout: float = 0.2
     ) -> None:

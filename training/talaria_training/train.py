@@ -114,7 +114,7 @@ def fit(
         error = error[:, config.warmup :]
         loss = (smooth_l1_loss(error, torch.zeros_like(error), reduction="none") * weight).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         schedule.step()

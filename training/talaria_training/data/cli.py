@@ -63,16 +63,13 @@ def load_with_bar(
 def overview(recordings: Sequence[Recording]) -> Table:
     """Return one row per recording."""
     table = Table(title=f"{len(recordings)} recordings, {_minutes(recordings):.1f} minutes")
-    for name in ("person", "recording", "condition"):
-        table.add_column(name)
-    for name in ("s", "Hz", "sensors", "orientations", "plates", "angles", "contacts", "issues"):
+    table.add_column("recording", no_wrap=True)
+    for name in ("s", "Hz", "sensors", "attitude", "plates", "angles", "contacts", "issues"):
         table.add_column(name, justify="right")
     for r in recordings:
         dead = f" ({len(r.dead_slots)} dead)" if r.dead_slots else ""
         table.add_row(
-            r.person,
             r.name,
-            r.condition,
             f"{r.duration_s:.1f}",
             f"{r.rate_hz:g}",
             f"{len(r.slots)}{dead}",
