@@ -220,7 +220,7 @@ def test_foot_is_flat_and_still_in_the_middle_of_stance(perfect: SimulatedWalk, 
     assert up[:, 2].min() > 1 - 1e-6
     runs = np.split(np.flatnonzero(still), np.flatnonzero(np.diff(np.flatnonzero(still)) > 1) + 1)
     for run in runs:  # and does not slip
-        assert np.ptp(perfect.origin_m[f"calcn_{side}"][run], axis=0).max() < 0.002
+        assert np.ptp(perfect.origin_m[f"calcn_{side}"][run], axis=0).max() < 0.0006
 
 
 def test_worn_foot_sensor_still_shows_stance() -> None:
@@ -341,7 +341,7 @@ def test_soft_tissue_moves_the_thigh_more_than_the_foot() -> None:
         turn = rotation(walk.q_world_segment[slot]).inv() * rotation(walk.q_world_sensor[slot])
         moved[slot] = np.degrees((turn[0].inv() * turn).magnitude().max())
     assert 1.0 < moved["femur_r"] < 15.0
-    assert moved["femur_r"] > 2 * moved["calcn_r"]
+    assert moved["femur_r"] > 1.5 * moved["calcn_r"]
 
 
 def test_heel_strike_shakes_the_foot_just_after_contact() -> None:

@@ -64,7 +64,7 @@ def overview(recordings: Sequence[Recording]) -> Table:
     """Return one row per recording."""
     table = Table(title=f"{len(recordings)} recordings, {_minutes(recordings):.1f} minutes")
     table.add_column("recording", no_wrap=True)
-    for name in ("s", "Hz", "sensors", "attitude", "plates", "angles", "contacts", "issues"):
+    for name in ("s", "Hz", "IMUs", "quat", "plates", "angles", "steps", "faults"):
         table.add_column(name, justify="right")
     for r in recordings:
         dead = f" ({len(r.dead_slots)} dead)" if r.dead_slots else ""
