@@ -344,6 +344,17 @@ def test_soft_tissue_moves_the_thigh_more_than_the_foot() -> None:
     assert moved["femur_r"] > 1.5 * moved["calcn_r"]
 
 
+@pytest.mark.parametrize(("side", "sign"), [("r", 1.0), ("l", -1.0)])
+def test_skin_of_the_thigh_follows_the_bone_only_in_part(side: str, sign: float) -> None:
+    sensors = replace(SensorParams.perfect(), skin_slide=1.0)
+    walk = simulate_walk(1, replace(EVEN, sensors=sensors))
+    bone = rotation(walk.q_world_segment[f"femur_{side}"])
+    slid = bone.inv() * rotation(walk.q_world_sensor[f"femur_{side}"])
+    lag = (slid * slid[0].inv()).as_rotvec()[:, 1:]
+    assert np.corrcoef(lag[:, 0], sign * walk.angles_rad[f"hip_rotation_{side}"])[0, 1] < -0.9
+    assert np.corrcoef(lag[:, 1], walk.angles_rad[f"hip_flexion_{side}"])[0, 1] < -0.9
+
+
 def test_heel_strike_shakes_the_foot_just_after_contact() -> None:
     calm = simulate_walk(1, EVEN)
     hard = simulate_walk(
