@@ -155,7 +155,7 @@ def open_source(text: str) -> Source:
     from talaria_bridge.virtual import schedule_chunks  # noqa: PLC0415
 
     seed = spec.whole("seed", 0, 0, 2**32 - 1)
-    seconds = spec.number("seconds", 60.0, 1.0, 86_400.0)
+    seconds = spec.number("seconds", 60.0, 1.0, 3_600.0)
 
     def chunks() -> list[Chunk]:
         walk = simulate_walk(seed, seconds=seconds)

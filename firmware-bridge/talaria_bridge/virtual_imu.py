@@ -3,6 +3,9 @@
 Both instruments are derived from one smooth pose: the gyroscope is its exact rate of turn, the
 accelerometer its exact second derivative minus gravity. Soft tissue, skin and heel strike move that
 *pose*, so both instruments see them alike; bias, noise and clipping are added afterwards.
+
+Springs and shocks are set by hand so that peaks and spectra come near those of the CapSense
+recordings (MIT, opearl-cmu/CapacitiveSensingDataset); real sensors still carry more above 5 Hz.
 """
 
 from __future__ import annotations

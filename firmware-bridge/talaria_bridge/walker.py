@@ -1,7 +1,9 @@
 """How a simulated person's legs move: smooth joint angles on a rigid chain, feet that stay put.
 
 The joint curves are Fourier series through hand-chosen points of textbook adult gait (Winter 2009,
-*Biomechanics and Motor Control of Human Movement*; Perry & Burnfield 2010, *Gait Analysis*). Two
+*Biomechanics and Motor Control of Human Movement*; Perry & Burnfield 2010, *Gait Analysis*), moved
+by a degree or two where that makes the pelvis travel more evenly, and timed (hip swing, heel rise)
+after the angular rates of the CapSense recordings (MIT, opearl-cmu/CapacitiveSensingDataset). Two
 things are then solved rather than prescribed, because detectors downstream rely on them:
 
 * the foot lies flat and does not rotate from 10 % to 34 % of its cycle, so the ankle follows from

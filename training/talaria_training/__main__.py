@@ -343,12 +343,10 @@ def demo(
             raise TalariaError(
                 "Real data needs a person to hold out: give --person, such as Sub02."
             )
-        groups = _load(data, None)
-        walk = demonstration.real_walk(groups, person, live_seconds)
-        others = [group for group in groups if group[0].person != person]
+        walk = demonstration.real_walk(_load(data, [person])[0], live_seconds)
     else:
         with err.status("Simulating a walker …"):
-            walk, others = demonstration.simulated_walk(seed, live_seconds), []
+            walk = demonstration.simulated_walk(seed, live_seconds)
     base = demonstration.choose_base(models, walk.person)
     if base is None:
         err.print(

@@ -129,18 +129,15 @@ def _split(whole: Recording, about: str, truth: str) -> Walk:
     return Walk(whole.person, about, truth, (part,), live, trial.calibration)
 
 
-def real_walk(groups: Sequence[Sequence[Recording]], person: str, live_s: float) -> Walk:
-    """Take a recorded person: the first fifth of every recording to learn from, the end of the first to stream.
+def real_walk(mine: Sequence[Recording], live_s: float) -> Walk:
+    """Take a recorded person: the first fifth of each recording to learn from, the end of one to stream.
 
     Raises
     ------
     RecordingError
-        If the person is not there or has no recording with reference angles.
+        If none of the person's recordings has everything it takes.
     """
-    mine = next((group for group in groups if group[0].person == person), None)
-    if mine is None:
-        names = ", ".join(group[0].person for group in groups)
-        raise RecordingError(f"There is no {person} in these recordings: choose one of {names}.")
+    person = mine[0].person
     prepared = prepare_person(mine)
     if not prepared.trials:
         raise RecordingError(
@@ -181,9 +178,8 @@ def quick_base(trials: Sequence[Trial], progress: Progress) -> Base:
     return Base("quick base (short training)", net)
 
 
-def export_pair(base: Base | None, personal: GaitNet, walk: Walk, folder: Path) -> dict[str, Path]:
+def export_pair(base: Base, personal: GaitNet, walk: Walk, folder: Path) -> dict[str, Path]:
     """Export base and personal model for the edge; `before` and `after` name their folders."""
-    assert base is not None  # the caller has chosen or trained one
     files = {}
     for name, net in (("before", base.net), ("after", personal)):
         about = artefacts.Provenance(
