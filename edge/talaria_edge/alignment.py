@@ -25,7 +25,8 @@ Six = tuple[float, float, float, float, float, float]
 
 NOTHING_YET: Six = (0.0,) * 6
 
-_LATEST_S = 1e9
+_LATEST_S = 1e11
+"""Past this a float no longer tells one tick from the next; seconds since 1970 are far below it."""
 
 
 class SlotStatus(StrEnum):
@@ -191,7 +192,6 @@ class Alignment:
             counters.lost += sample.seq - lane.next_seq
         lane.next_seq = max(lane.next_seq or 0, sample.seq + 1)
         value = (*sample.acc_ms2, *sample.gyr_rads)
-        # Past some 30 years a float no longer tells one tick from the next; no clock starts there.
         if not (abs(sample.t_s) < _LATEST_S and all(map(math.isfinite, value))):
             counters.bad += 1
             return False

@@ -181,6 +181,12 @@ def test_a_restarted_sensor_is_not_a_flood_of_losses():
     assert all(c.lost == 0 for c in alignment.counters.values())
 
 
+def test_a_host_clock_may_count_from_1970():
+    ticks = run([replace(s, t_s=s.t_s + 1.8e9) for s in rounds(0, 50)])
+    assert len(ticks) == 50
+    assert all(t.status == (MEASURED, MEASURED) for t in ticks)
+
+
 def test_other_slots_are_ignored_and_counted():
     alignment = Alignment(SLOTS, 100.0)
     run([*rounds(0, 5), sample("pelvis", 0, 50.0)], alignment)

@@ -349,9 +349,17 @@ def demo(
             walk = demonstration.simulated_walk(seed, live_seconds)
     base = demonstration.choose_base(models, walk.person)
     if base is None:
-        err.print(
-            f"Every released model has seen {walk.person}: training a quick one on the others."
-        )
+        if data is None:
+            raise TalariaError(
+                f"{models} holds no released model: say where they are with --models."
+            )
+        err.print(f"Every released model has seen {walk.person}: training one on the others.")
+        others = [group for group in _load(data, None) if group[0].person != walk.person]
+        if not others:
+            raise TalariaError(
+                f"{data} holds nobody but {walk.person}, so nobody is left to train a base model on: "
+                "give recordings of more people, or a --models folder with a model that has not seen them."
+            )
         with _bar("Calibrating and computing features", len(others)) as done:
             trials = prepare(others, os.cpu_count() or 1, done).trials
         with _training_bar("Training a base model without " + walk.person) as report:
