@@ -100,12 +100,11 @@ def run(
 @app.command()
 def play(
     file: Annotated[Path, typer.Argument(help="A frame log, such as SESSION/frames.tlog.")],
-    pace: Annotated[float, typer.Option(help="How many times faster than real.", min=0.01)] = 1.0,
 ) -> None:
     """Present a recording as a live serial device on a pseudo-terminal."""
     with _one_sentence():
         frames = [(chunk.t_s, chunk.data) for chunk in read_frame_log(file)]
-        with VirtualSerialDevice(frames, pace=pace) as device:
+        with VirtualSerialDevice(frames) as device:
             typer.echo(f"{device.port}")
             typer.echo(
                 f"Playing {file} as soon as it is opened: "

@@ -41,7 +41,8 @@ def _table(data: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
         for key, value in data.items()
         if value is not None and not isinstance(value, Mapping)
     ]
-    if path and lines:
+    # A table that only holds tables needs no heading of its own; an empty one has nothing else.
+    if path and (lines or not any(isinstance(value, Mapping) for value in data.values())):
         lines.insert(0, f"\n[{'.'.join(map(_key, path))}]")
     for key, value in data.items():
         if isinstance(value, Mapping):

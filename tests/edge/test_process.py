@@ -81,7 +81,7 @@ def test_a_recording_is_played_as_a_device_and_run_live(
     tiny_model: Path, environment: dict[str, str], log: Path
 ) -> None:
     with subprocess.Popen(
-        [*TALARIA, "play", str(log), "--pace", "8"],
+        [*TALARIA, "play", str(log)],
         env=environment | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -379,6 +380,9 @@ def demo(
 def main() -> None:
     """Run the command; anything wrong ends in one sentence and exit code 2."""
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    torch.set_num_threads(
+        1
+    )  # a recurrent step is too small to share: more threads only burn more power
     try:
         app()
     except TalariaError as error:
