@@ -84,3 +84,18 @@ def test_a_poisoned_network_recovers(
     pipeline.state = replace(state, model=poisoned)
     assert pipeline.step(walk_ticks[400]).validity is Validity.INVALID
     assert pipeline.step(walk_ticks[401]).validity is Validity.GOOD
+
+
+def test_after_a_long_loss_it_starts_afresh_and_after_a_short_one_it_goes_on(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    fresh = build(tiny_model, upright)
+    expected = [fresh.step(tick) for tick in walk_ticks[800:850]]
+    for first_lost, same in ((700, True), (780, False)):
+        pipeline = build(tiny_model, upright)
+        for tick in walk_ticks[:first_lost]:
+            pipeline.step(tick)
+        for tick in walk_ticks[first_lost:800]:
+            pipeline.step(without(tick, "femur_r", SlotStatus.GONE, 0.2))
+        again = [pipeline.step(tick) for tick in walk_ticks[800:850]]
+        assert (again == expected) is same

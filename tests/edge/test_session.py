@@ -170,3 +170,37 @@ def test_a_model_for_another_rate_or_other_slots_is_refused(
         run_session(config(f"replay:{log}", tiny_model, rate_hz=50.0))
     with pytest.raises(ModelContractError, match="femur_l"):
         run_session(config(f"replay:{log}", tiny_model, slots=("femur_r", "calcn_r")))
+
+
+def test_frames_of_many_samples_arrive_slot_by_slot_and_nothing_is_missed(
+    tiny_model: Path, walk: SimulatedWalk, tmp_path: Path
+) -> None:
+    batched = schedule_frames(
+        LEG_SLOTS, walk.t_s, walk.acc_ms2, walk.gyr_rads, walk.rate_hz, samples_per_frame=10
+    )
+    joined: dict[float, bytes] = {}
+    for t_s, frame in batched:
+        joined[t_s] = joined.get(t_s, b"") + frame
+    log = write_log(tmp_path / "batched.tlog", list(joined.items()))
+    states: list[GaitState] = []
+    run_session(config(f"replay:{log}", tiny_model), states.append)
+    assert len(states) > 1550
+    assert all(status == "measured" for state in states for status in state.slot_status)
+
+
+def test_a_sensor_lost_while_calibrating_is_not_calibrated_from_a_frozen_reading(
+    tiny_model: Path, schedule: Schedule, walk: SimulatedWalk, tmp_path: Path
+) -> None:
+    rows = [i for i, slot in enumerate(LEG_SLOTS) if slot != "calcn_r"]
+    part = schedule_frames(
+        tuple(LEG_SLOTS[i] for i in rows),
+        walk.t_s,
+        walk.acc_ms2[:, rows],
+        walk.gyr_rads[:, rows],
+        walk.rate_hz,
+    )
+    lost = [f for f in schedule if not 7.0 <= f[0] < 8.0] + [f for f in part if 7.0 <= f[0] < 8.0]
+    log = write_log(tmp_path / "lost.tlog", sorted(lost, key=lambda frame: frame[0]))
+    with pytest.raises(CalibrationError, match="still"):
+        run_session(config(f"replay:{log}", tiny_model, user="ben"))
+    assert load_profile("ben").calibration is None
