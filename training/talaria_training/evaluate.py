@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -295,11 +294,10 @@ def _run_all(
             rows[person] = [Row(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
             done(person)
     workers = max(1, min(workers, len(jobs) - len(rows)))
-    threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context(
         "spawn"
     )  # a fork of a process with torch threads can hang
-    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
         running = {pool.submit(*job): person for person, job in jobs.items() if person not in rows}
         for future in as_completed(running):
             person = running[future]
