@@ -27,3 +27,18 @@ print([name for name in {HEAVY!r} if name in sys.modules])
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_training_without_its_extra_says_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["torch"] = None
+from talaria_training.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "training extra" in done.stderr
+    assert "Traceback" not in done.stderr
