@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DATA   ?=
 PERSON ?= Sub02
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench faults ble soak clean
 
 demo: $(VENV)/.installed
 	$(BIN)/talaria-train demo $(if $(DATA),--data "$(DATA)" --person "$(PERSON)")
@@ -21,6 +21,17 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench.py
+
+# What faults cost: a real person's walk where there is one, else a simulated walker. Rewrites docs/reliability.md.
+faults: $(VENV)/.installed
+	$(BIN)/python tests/fault_lab.py $(if $(DATA),--data "$(DATA)" --person "$(PERSON)")
+
+# Four sensors over Bluetooth LE for ten minutes, without a radio: needs dbus-daemon and bluetoothctl.
+ble: $(VENV)/.installed
+	$(BIN)/python tests/ble_run.py
+
+soak: $(VENV)/.installed
+	$(BIN)/python tests/fault_lab.py --soak
 
 # constraints.txt pins the tested set; its torch is the one that comes as a CPU build where one is on offer.
 $(VENV)/.installed: pyproject.toml constraints.txt
