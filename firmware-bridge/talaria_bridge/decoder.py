@@ -17,6 +17,8 @@ from talaria_bridge.clock import DeviceClock
 from talaria_bridge.frames import (
     ACC_FULL_SCALE_G,
     ACC_MS2_PER_COUNT,
+    ACK_BODY,
+    CAPABILITY_MASK,
     COUNTS,
     CRC,
     DATA_HEADER,
@@ -30,14 +32,29 @@ from talaria_bridge.frames import (
     MAX_PERIOD_US,
     MAX_RATE_MILLIHZ,
     MAX_SAMPLES,
+    NACK_BODY,
+    PONG_BODY,
     SAMPLE_BYTES,
+    STATUS_BODY,
+    TYPE_ACK,
     TYPE_DATA,
     TYPE_HELLO,
+    TYPE_NACK,
+    TYPE_PONG,
+    TYPE_STATUS,
     U32,
+    UNKNOWN_BATTERY,
     WIRE_VERSION,
+    Ack,
+    Capability,
+    DeviceState,
     Hello,
     ImuFrame,
     Message,
+    Nack,
+    NackReason,
+    Pong,
+    Status,
     is_plain_name,
 )
 from talaria_bridge.samples import SLOTS, ImuSample, SampleFlag
@@ -176,6 +193,8 @@ class SampleAssembler:
     ----------
     hello : Hello or None
         What the device last said about itself.
+    status : Status or None
+        How it last said it was.
     """
 
     def __init__(self, clock: DeviceClock | None = None) -> None:
@@ -186,6 +205,7 @@ class SampleAssembler:
         """Forget the device, as if new."""
         self.clock.reset()
         self.hello: Hello | None = None
+        self.status: Status | None = None
         self._numbering: dict[str, _Numbering] = {}
         self._epoch: dict[str, int] = {}
 
@@ -207,10 +227,14 @@ class SampleAssembler:
         """
         samples: list[ImuSample] = []
         for message in messages:
-            if isinstance(message, Hello):
-                self.hello = message
-            else:
+            if isinstance(message, ImuFrame):
                 samples += self._samples(message, arrival_s)
+            elif isinstance(message, Hello):
+                self.hello = message
+            elif isinstance(message, Status):
+                self.status = message
+            elif isinstance(message, Pong):
+                self.clock.note_pong(message.host_us, message.device_us, message.hold_us, arrival_s)
         return samples
 
     def _samples(self, frame: ImuFrame, arrival_s: float) -> list[ImuSample]:
@@ -340,7 +364,8 @@ def _read_data(body: bytes) -> ImuFrame | None:
 def _read_hello(body: bytes) -> Hello | None:
     if len(body) < HELLO_HEADER.size + CRC.size:
         return None
-    _, _, protocol, device_id, mask, rate, acc, gyr, length = HELLO_HEADER.unpack_from(body)
+    header = HELLO_HEADER.unpack_from(body)
+    _, _, protocol, device_id, mask, capabilities, rate, acc, gyr, length = header
     name = body[HELLO_HEADER.size : -CRC.size].decode("latin-1")
     slots = tuple(slot for number, slot in enumerate(SLOTS) if mask >> number & 1)
     if (
@@ -354,10 +379,46 @@ def _read_hello(body: bytes) -> Hello | None:
         or gyr not in GYR_FULL_SCALE_DPS
     ):
         return None
-    return Hello(device_id, name, slots, rate, acc, gyr, protocol)
+    obeys = Capability(capabilities & CAPABILITY_MASK)
+    return Hello(device_id, name, slots, rate, acc, gyr, protocol, obeys)
+
+
+def _read_status(body: bytes) -> Status | None:
+    if len(body) != STATUS_BODY.size + CRC.size:
+        return None
+    _, _, device_us, state, battery, dropped, refused = STATUS_BODY.unpack_from(body)
+    if state > max(DeviceState) or 100 < battery < UNKNOWN_BATTERY:
+        return None
+    charge = None if battery == UNKNOWN_BATTERY else battery / 100
+    return Status(device_us, DeviceState(state), charge, dropped, refused)
+
+
+def _read_pong(body: bytes) -> Pong | None:
+    if len(body) != PONG_BODY.size + CRC.size:
+        return None
+    return Pong(*PONG_BODY.unpack_from(body)[2:])
+
+
+def _read_ack(body: bytes) -> Ack | None:
+    if len(body) != ACK_BODY.size + CRC.size:
+        return None
+    return Ack(*ACK_BODY.unpack_from(body)[2:])
+
+
+def _read_nack(body: bytes) -> Nack | None:
+    if len(body) != NACK_BODY.size + CRC.size:
+        return None
+    _, _, command, tag, reason = NACK_BODY.unpack_from(body)
+    if not min(NackReason) <= reason <= max(NackReason):
+        return None
+    return Nack(command, tag, NackReason(reason))
 
 
 _READERS: dict[int, Callable[[bytes], Message | None]] = {
     TYPE_DATA: _read_data,
     TYPE_HELLO: _read_hello,
+    TYPE_STATUS: _read_status,
+    TYPE_PONG: _read_pong,
+    TYPE_ACK: _read_ack,
+    TYPE_NACK: _read_nack,
 }

@@ -6,6 +6,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from enum import IntEnum, IntFlag
 from numbers import Integral
 
 import numpy as np
@@ -17,6 +18,10 @@ from talaria_bridge.samples import SLOTS, SampleFlag
 WIRE_VERSION = 1
 TYPE_HELLO = 0x01
 TYPE_DATA = 0x02
+TYPE_STATUS = 0x03
+TYPE_PONG = 0x04
+TYPE_ACK = 0x05
+TYPE_NACK = 0x06
 
 DELIMITER = b"\x00"
 MAX_BODY = 242
@@ -31,8 +36,16 @@ U32 = 1 << 32
 
 DATA_HEADER = struct.Struct("<BBIIIBBBBB")
 """type, version, device_us, seq, period_us, slot, flags, acc scale, gyr scale, sample count."""
-HELLO_HEADER = struct.Struct("<BBBQHIBBB")
-"""type, version, protocol, device id, slot mask, rate (mHz), acc scale, gyr scale, name length."""
+HELLO_HEADER = struct.Struct("<BBBQHHIBBB")
+"""type, version, protocol, device id, slots, capabilities, rate (mHz), acc, gyr, name length."""
+STATUS_BODY = struct.Struct("<BBIBBIH")
+"""type, version, device_us, state, battery, dropped, refused."""
+PONG_BODY = struct.Struct("<BBQII")
+"""type, version, host_us, device_us, hold_us."""
+ACK_BODY = struct.Struct("<BBBB")
+"""type, version, command, tag."""
+NACK_BODY = struct.Struct("<BBBBB")
+"""type, version, command, tag, reason."""
 CRC = struct.Struct("<I")
 SAMPLE_BYTES = 12
 COUNTS = tuple(struct.Struct(f"<{6 * n}h") for n in range(MAX_SAMPLES + 1))
@@ -48,9 +61,41 @@ DEFAULT_SCALE = 3
 """±16 g and ±2000 deg/s: a foot strikes the ground harder than ±8 g."""
 
 FLAG_MASK = 0x1F
+CAPABILITY_MASK = 0x1F
 SLOT_NUMBER = {slot: number for number, slot in enumerate(SLOTS)}
 
+UNKNOWN_BATTERY = 255
+
 Counts = tuple[int, int, int, int, int, int]
+
+
+class Capability(IntFlag):
+    """Which commands a device obeys, and whether it sends STATUS."""
+
+    NONE = 0
+    START_STOP = 1
+    SET_RATE = 2
+    PING = 4
+    IDENTIFY = 8
+    STATUS = 16
+
+
+class DeviceState(IntEnum):
+    """What a device is doing."""
+
+    IDLE = 0
+    STREAMING = 1
+    FAULT = 2
+
+
+class NackReason(IntEnum):
+    """Why a device refused a command."""
+
+    UNKNOWN = 1
+    LENGTH = 2
+    VALUE = 3
+    UNSUPPORTED = 4
+    BUSY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +148,8 @@ class Hello:
         Scale ids the device is set to; each DATA frame repeats those that hold for it.
     protocol : int
         Highest wire format version the device speaks.
+    capabilities : Capability
+        Which commands it obeys.
     """
 
     device_id: int
@@ -112,9 +159,61 @@ class Hello:
     acc_scale: int = DEFAULT_SCALE
     gyr_scale: int = DEFAULT_SCALE
     protocol: int = WIRE_VERSION
+    capabilities: Capability = Capability.NONE
 
 
-Message = ImuFrame | Hello
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A STATUS message: how the device is.
+
+    Attributes
+    ----------
+    device_us : int
+        Device clock at sending, microseconds, wrapping.
+    state : DeviceState
+    battery : float or None
+        Charge, 0 to 1 in steps of 0.01; None where the device cannot tell.
+    dropped : int
+        Samples that were numbered but found no room on the way out, wrapping.
+    refused : int
+        Blocks from the host that were damaged, too long or no command; stays at 65 535.
+    """
+
+    device_us: int
+    state: DeviceState
+    battery: float | None
+    dropped: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a PING: its host time, the device time of its arrival, and how long it lay."""
+
+    host_us: int
+    device_us: int
+    hold_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A command was obeyed."""
+
+    command: int
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """A command was refused."""
+
+    command: int
+    tag: int
+    reason: NackReason
+
+
+Message = ImuFrame | Hello | Status | Pong | Ack | Nack
+"""What a device sends."""
 
 
 def encode_data(  # noqa: PLR0913  one argument per field of the frame
@@ -166,10 +265,10 @@ def encode_frame(frame: ImuFrame) -> bytes:
         If a field is out of its range (it names the field).
     """
     n = len(frame.counts)
-    _check("sample count", n, 1, MAX_SAMPLES)
-    _check("seq", frame.seq, 0, U32 - 1)
-    _check("device_us", frame.device_us, 0, U32 - 1)
-    _check("period_us", frame.period_us, 1, MAX_PERIOD_US)
+    check_field("sample count", n, 1, MAX_SAMPLES)
+    check_field("seq", frame.seq, 0, U32 - 1)
+    check_field("device_us", frame.device_us, 0, U32 - 1)
+    check_field("period_us", frame.period_us, 1, MAX_PERIOD_US)
     _check_scales(frame.acc_scale, frame.gyr_scale)
     header = DATA_HEADER.pack(
         TYPE_DATA,
@@ -201,12 +300,12 @@ def encode_hello(hello: Hello) -> bytes:
     FrameFormatError
         If a field is out of its range (it names the field).
     """
-    _check("protocol", hello.protocol, 1, 255)
-    _check("device_id", hello.device_id, 0, (1 << 64) - 1)
-    _check("rate_millihz", hello.rate_millihz, 1, MAX_RATE_MILLIHZ)
+    check_field("protocol", hello.protocol, 1, 255)
+    check_field("device_id", hello.device_id, 0, (1 << 64) - 1)
+    check_field("rate_millihz", hello.rate_millihz, 1, MAX_RATE_MILLIHZ)
     _check_scales(hello.acc_scale, hello.gyr_scale)
-    _check("number of slots", len(hello.slots), 1, len(SLOTS))
-    _check("length of the name", len(hello.name), 0, MAX_NAME)
+    check_field("number of slots", len(hello.slots), 1, len(SLOTS))
+    check_field("length of the name", len(hello.name), 0, MAX_NAME)
     if not is_plain_name(hello.name):
         raise FrameFormatError(
             f"the device name {hello.name!r} has characters other than printable ASCII, "
@@ -218,12 +317,69 @@ def encode_hello(hello: Hello) -> bytes:
         hello.protocol,
         hello.device_id,
         sum(1 << number for number in {_slot_number(slot) for slot in hello.slots}),
+        int(hello.capabilities) & CAPABILITY_MASK,
         hello.rate_millihz,
         hello.acc_scale,
         hello.gyr_scale,
         len(hello.name),
     )
     return seal(header + hello.name.encode("ascii"))
+
+
+def encode_status(status: Status) -> bytes:
+    """Encode a STATUS message, delimiter included.
+
+    Raises
+    ------
+    FrameFormatError
+        If a field is out of its range (it names the field).
+    """
+    battery = UNKNOWN_BATTERY
+    if status.battery is not None:
+        if not 0.0 <= status.battery <= 1.0:
+            raise FrameFormatError(
+                f"battery is {status.battery!r}, which STATUS cannot carry: it must be from 0 to 1, "
+                "or None where the device cannot tell."
+            )
+        battery = round(100 * status.battery)
+    check_field("device_us", status.device_us, 0, U32 - 1)
+    check_field("state", status.state, 0, max(DeviceState))
+    check_field("dropped", status.dropped, 0, U32 - 1)
+    check_field("refused", status.refused, 0, 0xFFFF)
+    return seal(
+        STATUS_BODY.pack(
+            TYPE_STATUS,
+            WIRE_VERSION,
+            status.device_us,
+            status.state,
+            battery,
+            status.dropped,
+            status.refused,
+        )
+    )
+
+
+def encode_answer(answer: Pong | Ack | Nack) -> bytes:
+    """Encode the answer to a command, delimiter included.
+
+    Raises
+    ------
+    FrameFormatError
+        If a field is out of its range (it names the field).
+    """
+    if isinstance(answer, Pong):
+        check_field("host_us", answer.host_us, 0, (1 << 64) - 1)
+        check_field("device_us", answer.device_us, 0, U32 - 1)
+        check_field("hold_us", answer.hold_us, 0, U32 - 1)
+        fields = (answer.host_us, answer.device_us, answer.hold_us)
+        return seal(PONG_BODY.pack(TYPE_PONG, WIRE_VERSION, *fields))
+    check_field("command", answer.command, 0, 255)
+    check_field("tag", answer.tag, 0, 255)
+    if isinstance(answer, Ack):
+        return seal(ACK_BODY.pack(TYPE_ACK, WIRE_VERSION, answer.command, answer.tag))
+    check_field("reason", answer.reason, min(NackReason), max(NackReason))
+    fields = (answer.command, answer.tag, answer.reason)
+    return seal(NACK_BODY.pack(TYPE_NACK, WIRE_VERSION, *fields))
 
 
 def quantise_acc(
@@ -290,7 +446,14 @@ def _quantise(
     return np.clip(counts, -32768, 32767).astype(np.int16), clipped
 
 
-def _check(field: str, value: int, low: int, high: int) -> None:
+def check_field(field: str, value: int, low: int, high: int) -> None:
+    """Refuse a number that its field in a frame cannot carry.
+
+    Raises
+    ------
+    FrameFormatError
+        If it is no whole number from `low` to `high`.
+    """
     if not isinstance(value, Integral) or not low <= value <= high:
         raise FrameFormatError(
             f"{field} is {value!r}, which its field in the frame cannot carry: "

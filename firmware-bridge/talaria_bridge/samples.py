@@ -21,6 +21,7 @@ LEG_SLOTS = ("femur_r", "femur_l", "calcn_r", "calcn_l")
 """The four slots of an everyday session: thigh and foot, both legs."""
 
 Vec3 = tuple[float, float, float]
+Quat = tuple[float, float, float, float]
 
 
 class SampleFlag(IntFlag):
@@ -60,3 +61,32 @@ class ImuSample:
     acc_ms2: Vec3
     gyr_rads: Vec3
     flags: SampleFlag = SampleFlag.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one message of a vendor's sensor says, before it has a place on the body and a host time.
+
+    Attributes
+    ----------
+    acc_ms2, gyr_rads : tuple of 3 floats or None
+        As in `ImuSample`; None where the message does not say. Families that send them apart are
+        paired afterwards.
+    quat_wxyz : tuple of 4 floats or None
+        The sensor's own orientation, scalar first, unit length, sensor to world.
+    ticks : int or None
+        Instant of measurement in the family's ticks, wrapping as they do.
+    seq : int or None
+        The sensor's own sample number, wrapping.
+    flags : SampleFlag
+    battery : float or None
+        Charge, 0 to 1, where the message tells it.
+    """
+
+    acc_ms2: Vec3 | None = None
+    gyr_rads: Vec3 | None = None
+    quat_wxyz: Quat | None = None
+    ticks: int | None = None
+    seq: int | None = None
+    flags: SampleFlag = SampleFlag.NONE
+    battery: float | None = None

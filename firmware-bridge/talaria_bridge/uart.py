@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import errno
 import threading
 import time
-from collections import deque
 from types import TracebackType
 from typing import Self
 
 import serial
+from serial.tools import list_ports
 
+from talaria_bridge.backoff import Backoff
 from talaria_bridge.errors import SourceError
-from talaria_bridge.recorder import Chunk
+from talaria_bridge.inbox import MAX_ITEMS, Inbox
+from talaria_bridge.link import Chunk, Item, Link, LinkEvent, LinkNews
 
 DEFAULT_BAUD = 921600
 _POLL_S = 0.1
+_WRITE_TIMEOUT_S = 0.2
+"""A device that does not take a short command in this time has stopped reading."""
 _PLUG_IN = (
     "plug the device in and look for its name with 'ls /dev/ttyACM* /dev/ttyUSB*' (it may have "
     "changed)"
@@ -33,37 +37,54 @@ _REMEDY = {
 
 
 class SerialSource:
-    """Read a serial port in a thread of its own and hand the chunks to the event loop.
+    """Read a serial port in a thread of its own; when the device goes, wait for it to come back.
 
     Parameters
     ----------
+    link : Link
+        What the port is called and who is behind it.
     port : str
         Path of the port, such as ``/dev/ttyACM0``.
     baud : int
         Bits per second; a USB port ignores it.
-    max_chunks : int
+    retry_s : float
+        How long to wait for a device that has gone before the source fails.
+    max_items : int
         Chunks kept for a slow reader. Beyond that the oldest goes, and is counted.
-
-    Attributes
-    ----------
-    dropped_chunks : int
-        Chunks the reader of this source came too late for.
     """
 
-    def __init__(self, port: str, baud: int = DEFAULT_BAUD, max_chunks: int = 1024) -> None:
-        self.name = f"serial:{port}"
-        self.dropped_chunks = 0
+    def __init__(
+        self,
+        link: Link,
+        port: str,
+        baud: int = DEFAULT_BAUD,
+        retry_s: float = float("inf"),
+        max_items: int = MAX_ITEMS,
+    ) -> None:
+        self.name = link.name
+        self.links = (link,)
         self._port = port
         self._baud = baud
-        self._chunks: deque[Chunk] = deque(maxlen=max_chunks)
-        self._lock = threading.Lock()
+        self._retry_s = retry_s
+        self._max_items = max_items
         self._stopping = threading.Event()
-        self._failure: str | None = None
+        self._inbox: Inbox | None = None
+
+    @property
+    def dropped_chunks(self) -> int:
+        """Chunks the reader of this source came too late for."""
+        return 0 if self._inbox is None else self._inbox.dropped_chunks
+
+    def send(self, link: str, data: bytes) -> None:
+        """Write to the device; what it does not take is lost, as on a wire."""
+        if link == self.name:
+            with contextlib.suppress(OSError):  # the reader notices a port that has gone
+                self._serial.write(data)
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
+        self._inbox = Inbox(self._max_items)
         self._serial = _open(self._port, self._baud)
+        self._say(LinkNews.CONNECTED)
         self._thread = threading.Thread(target=self._read, name=self.name, daemon=True)
         self._thread.start()
         return self
@@ -75,54 +96,68 @@ class SerialSource:
         trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
-        await asyncio.to_thread(self._thread.join)
+        # At most one poll away; awaiting here would let a cancelled session leave the port open.
+        self._thread.join()
         self._serial.close()
-        self._ready.set()
+        self._box.close()
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Chunk:
-        while True:
-            with self._lock:
-                if self._chunks:
-                    return self._chunks.popleft()
-            if self._failure is not None:
-                raise SourceError(self._failure)
-            if self._stopping.is_set():
-                raise StopAsyncIteration
-            self._ready.clear()
-            # A chunk that came since the look above has its wake-up still queued in the loop.
-            await self._ready.wait()
+    async def __anext__(self) -> Item:
+        return await self._box.get()
+
+    @property
+    def _box(self) -> Inbox:
+        assert self._inbox is not None  # entered
+        return self._inbox
 
     def _read(self) -> None:
         while not self._stopping.is_set():
             try:
                 data = self._serial.read(self._serial.in_waiting or 1)
             except OSError as err:
-                self._failure = (
-                    f"serial port {self._port} stopped answering ({err}): the device was unplugged "
-                    "or lost power; plug it in and start again."
-                )
-                self._wake()
-                return
+                if not self._reopen(err):
+                    return
+                continue
             if data:
-                self._put(Chunk(time.monotonic(), data))
+                self._box.put(Chunk(time.monotonic(), data, self.name))
 
-    def _put(self, chunk: Chunk) -> None:
-        with self._lock:
-            self.dropped_chunks += len(self._chunks) == self._chunks.maxlen
-            self._chunks.append(chunk)
-        self._wake()
+    def _reopen(self, err: OSError) -> bool:
+        """Wait until the port can be opened again; False when that took too long."""
+        self._say(LinkNews.LOST, f"serial port {self._port} stopped answering ({err})")
+        self._serial.close()
+        backoff = Backoff()
+        until_s = time.monotonic() + self._retry_s
+        while time.monotonic() < until_s and not self._stopping.wait(backoff.next_s()):
+            with contextlib.suppress(SourceError):
+                self._serial = _open(self._port, self._baud)
+                self._say(LinkNews.CONNECTED)
+                return True
+        self._box.fail(
+            f"serial port {self._port} stopped answering ({err}): the device was unplugged "
+            "or lost power; plug it in and start again."
+        )
+        return False
 
-    def _wake(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ready.set)
+    def _say(self, news: LinkNews, detail: str = "") -> None:
+        self._box.put(LinkEvent(time.monotonic(), self.name, news, detail))
+
+
+def serial_ports() -> list[tuple[str, str]]:
+    """List the ports something is plugged into: path, and what it calls itself."""
+    return sorted(
+        (port.device, port.product or port.description)
+        for port in list_ports.comports()
+        if port.vid is not None
+    )
 
 
 def _open(port: str, baud: int) -> serial.Serial:
     try:
-        return serial.Serial(port, baud, timeout=_POLL_S, exclusive=True)
+        return serial.Serial(
+            port, baud, timeout=_POLL_S, write_timeout=_WRITE_TIMEOUT_S, exclusive=True
+        )
     except serial.SerialException as err:
         remedy = _REMEDY.get(err.errno or 0, f"{err}: check that it is a serial port and try again")
         raise SourceError(f"serial port {port} cannot be opened, {remedy}.") from None

@@ -12,7 +12,7 @@ import tty
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from talaria_bridge.frames import (
     quantise_acc,
     quantise_gyr,
 )
-from talaria_bridge.recorder import Chunk
+from talaria_bridge.link import Chunk
 from talaria_bridge.samples import SampleFlag
 
 VIRTUAL_DEVICE_ID = 0x7461_6C61_7269_6100
@@ -38,14 +38,16 @@ _HELLO_EVERY_S = 1.0
 _Array = NDArray[np.float64]
 
 
-def schedule_frames(
+def schedule_frames(  # noqa: PLR0913  what a device is: its signal, its framing and its clock
     slots: Sequence[str],
     t_s: _Array,
     acc_ms2: _Array,
     gyr_rads: _Array,
     rate_hz: float,
+    *,
     samples_per_frame: int = 1,
     device_us0: int = 1_000_000,
+    clock_error: float = 0.0,
 ) -> list[tuple[float, bytes]]:
     """Turn a recording into what a device would have sent, and when.
 
@@ -64,6 +66,8 @@ def schedule_frames(
         Samples that share a frame, 1 to `MAX_SAMPLES`.
     device_us0 : int
         Device clock at the first sample, microseconds; it wraps at 2³² on the way.
+    clock_error : float
+        Relative error of the device clock's rate; positive runs fast.
 
     Returns
     -------
@@ -85,7 +89,8 @@ def schedule_frames(
     flags = np.where(acc_clip.any(axis=2), int(SampleFlag.ACC_CLIP), 0)
     flags |= np.where(gyr_clip.any(axis=2), int(SampleFlag.GYR_CLIP), 0)
     flags |= np.where(gaps, int(SampleFlag.TIME_GAP), 0)[:, np.newaxis]
-    device_us = np.rint((t_s - t_s[0]) * 1e6).astype(np.int64) + device_us0
+    elapsed_us = (t_s - t_s[0]) * 1e6 * (1.0 + clock_error)
+    device_us = np.rint(elapsed_us).astype(np.int64) + device_us0
     hello = encode_hello(
         Hello(VIRTUAL_DEVICE_ID, "talaria virtual", tuple(slots), round(rate_hz * 1000))
     )
@@ -110,11 +115,17 @@ def schedule_frames(
 
 
 def schedule_chunks(
-    slots: Sequence[str], t_s: _Array, acc_ms2: _Array, gyr_rads: _Array, rate_hz: float
+    slots: Sequence[str],
+    t_s: _Array,
+    acc_ms2: _Array,
+    gyr_rads: _Array,
+    rate_hz: float,
+    link: str = "",
+    **device: Any,
 ) -> list[Chunk]:
-    """Like `schedule_frames`, with all that is sent at one instant in one `Chunk`."""
-    frames = schedule_frames(slots, t_s, acc_ms2, gyr_rads, rate_hz)
-    return [Chunk(t_s, data) for t_s, data in _join(frames)]
+    """Like `schedule_frames`, with all that is sent at one instant in one `Chunk` of `link`."""
+    frames = schedule_frames(slots, t_s, acc_ms2, gyr_rads, rate_hz, **device)
+    return [Chunk(t_s, data, link) for t_s, data in _join(frames)]
 
 
 class VirtualSerialDevice:

@@ -7,8 +7,19 @@ from itertools import pairwise
 
 import pytest
 
+from talaria_bridge.clock import DeviceClock
 from talaria_bridge.decoder import FrameDecoder, SampleAssembler
-from talaria_bridge.frames import Hello, ImuFrame, encode_data
+from talaria_bridge.frames import (
+    Ack,
+    DeviceState,
+    Hello,
+    ImuFrame,
+    Nack,
+    NackReason,
+    Pong,
+    Status,
+    encode_data,
+)
 from talaria_bridge.samples import LEG_SLOTS, SampleFlag
 
 U32 = 2**32
@@ -92,6 +103,38 @@ def test_hello_is_kept_and_gives_no_sample() -> None:
     assert assembler.hello == hello
     assembler.reset()
     assert assembler.hello is None
+
+
+def test_last_status_is_kept_and_gives_no_sample() -> None:
+    assembler = SampleAssembler()
+    assert assembler.status is None
+    idle = Status(0, DeviceState.IDLE, None, 0, 0)
+    walking = Status(1_000_000, DeviceState.STREAMING, 0.87, 3, 0)
+    assert assembler.push([idle, walking], 0.0) == []
+    assert assembler.status == walking
+    assembler.reset()
+    assert assembler.status is None
+
+
+def test_pong_reaches_the_clock_with_its_arrival() -> None:
+    noted: list[tuple[float, ...]] = []
+
+    class Listening(DeviceClock):
+        def note_pong(self, host_us: int, device_us: int, hold_us: int, arrival_s: float) -> None:
+            noted.append((host_us, device_us, hold_us, arrival_s))
+
+    assembler = SampleAssembler(Listening())
+    messages = [frame(0, 0), Pong(1_000_000, 5, 7), frame(1, 10_000)]
+    assert len(assembler.push(messages, 1.25)) == 2
+    assert noted == [(1_000_000, 5, 7, 1.25)]
+
+
+def test_answers_change_no_sample() -> None:
+    plain, talking = SampleAssembler(), SampleAssembler()
+    for k in range(50):
+        data = frame(k, 10_000 * k)
+        answers = [Ack(0x84, k), Nack(0x83, k, NackReason.VALUE)]
+        assert talking.push([*answers, data, *answers], k / 100) == plain.push([data], k / 100)
 
 
 def test_slots_with_frames_of_different_length_agree_on_the_time() -> None:

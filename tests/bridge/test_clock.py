@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from talaria_bridge.clock import DeviceClock
+from talaria_bridge.clock import DeviceClock, Ticks
 
 WRAP = 2**32
 Schedule = tuple[np.ndarray, np.ndarray]
@@ -190,3 +190,119 @@ def test_correction_does_not_run_on_through_a_silence() -> None:
     late_s = before[-1] - true_s[-1]
     assert 0.5 < late_s < 1.0
     assert after[0] - true_s[0] - 60.0 == pytest.approx(late_s, abs=0.01)
+
+
+def jittered(true_s: np.ndarray, seed: int = 1) -> np.ndarray:
+    """Arrival over a radio: 2 ms at best, 8 ms more on average, in order."""
+    rng = np.random.default_rng(seed)
+    return np.maximum.accumulate(true_s + 0.002 + rng.exponential(0.008, len(true_s)))
+
+
+@pytest.mark.parametrize("drift", [-500e-6, 500e-6])
+def test_500_ppm_are_followed_to_a_millisecond_through_jitter(drift: float) -> None:
+    device_us, true_s = device(180, drift)
+    clock = DeviceClock()
+    served = serve(clock, device_us, jittered(true_s))
+    settled = slice(6000, None)
+    assert clock.epoch == 0
+    assert np.sqrt(np.mean((served - true_s - 0.002)[settled] ** 2)) < 1e-3
+    assert np.abs(np.diff(served) / 0.01 - 1)[settled].max() < 0.01
+
+
+@pytest.mark.parametrize("drift", [-0.08, 0.08])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rate_8_percent_wrong_is_found_in_seconds_and_is_no_restart(
+    drift: float, seed: int
+) -> None:
+    device_us, true_s = device(120, drift)
+    clock = DeviceClock()
+    served = serve(clock, device_us, jittered(true_s, seed))
+    error_s = served - true_s - 0.002
+    assert clock.epoch == 0
+    assert clock.drift == pytest.approx(drift, abs=1e-3)
+    assert np.abs(error_s).max() < 0.3
+    assert np.abs(error_s[1000:]).max() < 0.03  # after ten seconds
+    assert np.abs(error_s[4000:]).max() < 5e-3
+    assert np.diff(served).min() > 0.0
+
+
+def test_24_bit_ticks_wrap_every_512_seconds_and_in_silences_too() -> None:
+    ticks = Ticks(1 / 32768, 24)
+    true_s = 1000.0 + np.concatenate([np.arange(0, 1200, 0.02), 3000 + np.arange(0, 100, 0.02)])
+    counts = np.rint(true_s * 32768 * (1 + 100e-6)).astype(np.int64) % 2**24
+    clock = DeviceClock(ticks=ticks)
+    served = np.array(
+        [clock.to_host_s(clock.update(int(c), t)) for c, t in zip(counts, true_s, strict=True)]
+    )
+    assert clock.epoch == 0
+    np.testing.assert_allclose(served, true_s, atol=0.05)
+    np.testing.assert_allclose(served[-1000:], true_s[-1000:], atol=5e-3)
+
+
+def test_a_wrong_rate_known_before_a_silence_is_used_to_count_its_wraps() -> None:
+    ticks = Ticks(1 / 32768, 24)
+    true_s = np.concatenate([np.arange(0, 60, 0.02), 4000 + np.arange(0, 60, 0.02)])
+    counts = np.rint(true_s * 32768 * 1.08).astype(np.int64) % 2**24
+    clock = DeviceClock(ticks=ticks)
+    served = np.array(
+        [clock.to_host_s(clock.update(int(c), t)) for c, t in zip(counts, true_s, strict=True)]
+    )
+    assert clock.epoch == 0
+    np.testing.assert_allclose(served[-100:], true_s[-100:], atol=0.5)
+
+
+def test_a_silence_after_which_wraps_cannot_be_counted_is_a_restart() -> None:
+    clock = DeviceClock(ticks=Ticks(1 / 32768, 24))
+    clock.update(0, 0.0)
+    late_s = 10_000.0  # of a clock whose rate nobody knows yet to 12 %: more than one wrap of doubt
+    assert clock.to_host_s(clock.update(5, late_s)) == pytest.approx(late_s)
+    assert clock.epoch == 1
+
+
+def test_pings_take_the_constant_delay_out_without_a_step() -> None:
+    device_us, true_s = device(120, 20e-6)
+    arrival_s = true_s + 0.020
+    clock = DeviceClock()
+    served = []
+    for k, (us, t) in enumerate(zip(device_us, arrival_s, strict=True)):
+        served.append(clock.to_host_s(clock.update(int(us) % WRAP, float(t))))
+        if k % 100 == 50:
+            sent_s = float(true_s[k]) - 0.020
+            clock.note_pong(round(sent_s * 1e6), int(us) % WRAP, 3000, sent_s + 0.040 + 0.003)
+    error_s = np.array(served) - true_s
+    assert error_s[0] == pytest.approx(0.020, abs=1e-3)
+    assert np.abs(error_s[8000:]).max() < 2e-3
+    assert np.diff(served).min() > 0.0098
+
+
+def test_nonsense_pongs_change_nothing() -> None:
+    device_us, true_s = device(30)
+    one, other = DeviceClock(), DeviceClock()
+    first = serve(one, device_us[:1500], true_s[:1500])
+    other.note_pong(0, 0, 0, 1.0)  # before anything is known
+    second = serve(other, device_us[:1500], true_s[:1500])
+    other.note_pong(round(true_s[1500] * 1e6), 5, 0, float(true_s[1400]))  # answered before asked
+    other.note_pong(0, 5, 0, float(true_s[1500]))  # a quarter of an hour under way
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(
+        serve(one, device_us[1500:], true_s[1500:]), serve(other, device_us[1500:], true_s[1500:])
+    )
+
+
+def test_jitter_is_told() -> None:
+    device_us, true_s = device(60)
+    quiet, restless = DeviceClock(), DeviceClock()
+    serve(quiet, device_us, true_s + 0.01)
+    serve(restless, device_us, jittered(true_s))
+    assert quiet.jitter_s < 1e-5
+    assert 4e-3 < restless.jitter_s < 16e-3
+
+
+def test_a_day_leaves_no_drift_and_takes_no_memory() -> None:
+    hours_s = np.arange(0, 86_400, 4.0)
+    device_us = np.rint(hours_s * 1e6 * (1 - 40e-6)).astype(np.int64)
+    clock = DeviceClock()
+    served = serve(clock, device_us, hours_s + 0.003)
+    assert clock.epoch == 0
+    np.testing.assert_allclose(served[100:], hours_s[100:] + 0.003, atol=1e-3)
+    assert len(clock._minima) <= 20

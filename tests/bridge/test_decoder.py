@@ -11,10 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talaria_bridge.decoder import FrameDecoder, SampleAssembler
-from talaria_bridge.frames import Hello, ImuFrame, Message, encode_frame, encode_hello
+from talaria_bridge.frames import (
+    Ack,
+    DeviceState,
+    Hello,
+    ImuFrame,
+    Message,
+    Nack,
+    NackReason,
+    Pong,
+    Status,
+    encode_answer,
+    encode_frame,
+    encode_hello,
+    encode_status,
+)
 from talaria_bridge.samples import LEG_SLOTS, SLOTS, SampleFlag
 
 HELLO = encode_hello(Hello(1, "hub", LEG_SLOTS, 100_000))
+STATUS = Status(7_000_000, DeviceState.STREAMING, 0.87, 0, 0)
+ANSWERS = (Pong(2**64 - 1, 2**32 - 1, 0), Ack(0x84, 1), Nack(0x83, 2, NackReason.VALUE))
+TALK = encode_status(STATUS) + b"".join(map(encode_answer, ANSWERS))
 
 
 def frame(seq: int, slot: str = "femur_r", n: int = 1, **changes: object) -> ImuFrame:
@@ -31,11 +48,11 @@ def wire(*frames: ImuFrame) -> bytes:
     return b"".join(map(encode_frame, frames))
 
 
-STREAM = HELLO + wire(*walk(3), frame(3, n=18))
+STREAM = HELLO + wire(*walk(3), frame(3, n=18)) + TALK
 CHUNKS = st.lists(
     st.one_of(
         st.binary(max_size=40),
-        st.sampled_from([STREAM, STREAM[5:60], STREAM[:70], b"\0", b"\1" * 300, HELLO]),
+        st.sampled_from([STREAM, STREAM[5:60], STREAM[:70], b"\0", b"\1" * 300, HELLO, TALK]),
     ),
     max_size=12,
 )
@@ -75,7 +92,7 @@ def test_every_block_is_counted_exactly_once() -> None:
     rng = random.Random(5)
     noise = bytes(rng.choice((0, 1, 2, 3, 200)) for _ in range(20_000))
     assert blocks == sum(bool(block) for block in noise.split(b"\0"))
-    assert count.frames == 14
+    assert count.frames == 18
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2])
@@ -149,6 +166,13 @@ def test_repeated_frames_are_given_once() -> None:
     assert decoder.feed(wire(*frames, frames[4], frames[3], frame(5))) == [*frames, frame(5)]
     assert decoder.counters.duplicates == 2
     assert decoder.counters.lost_samples == {"femur_r": 0}
+
+
+def test_status_and_answers_come_between_data_in_their_order() -> None:
+    decoder = FrameDecoder()
+    talk = decoder.feed(wire(frame(0)) + TALK + wire(frame(1)) + TALK)
+    assert talk == [frame(0), STATUS, *ANSWERS, frame(1), STATUS, *ANSWERS]
+    assert decoder.counters.duplicates == 0
 
 
 def test_restarted_device_is_no_loss_and_no_repeat() -> None:

@@ -20,17 +20,28 @@ from talaria_bridge.frames import (
     GYR_RADS_PER_COUNT,
     MAX_BODY,
     MAX_SAMPLES,
+    Ack,
+    Capability,
+    DeviceState,
     Hello,
     ImuFrame,
+    Message,
+    Nack,
+    NackReason,
+    Pong,
+    Status,
     cobs_encode,
+    encode_answer,
     encode_data,
     encode_frame,
     encode_hello,
+    encode_status,
 )
 from talaria_bridge.samples import SLOTS, SampleFlag
 
 FRAME = ImuFrame("femur_r", 0, 0, 10_000, ((0, 2048, 0, 0, 0, 0),))
 HELLO = Hello(1, "left", ("femur_l",), 100_000)
+STATUS = Status(5, DeviceState.STREAMING, 0.5, 0, 0)
 U32 = st.integers(0, 2**32 - 1)
 COUNT = st.integers(-32768, 32767)
 FRAMES = st.builds(
@@ -55,7 +66,33 @@ HELLOS = st.builds(
     acc_scale=st.sampled_from(sorted(ACC_FULL_SCALE_G)),
     gyr_scale=st.sampled_from(sorted(GYR_FULL_SCALE_DPS)),
     protocol=st.integers(1, 255),
+    capabilities=st.integers(0, 31).map(Capability),
 )
+STATUSES = st.builds(
+    Status,
+    device_us=U32,
+    state=st.sampled_from(DeviceState),
+    battery=st.none() | st.integers(0, 100).map(lambda percent: percent / 100),
+    dropped=U32,
+    refused=st.integers(0, 65_535),
+)
+U8 = st.integers(0, 255)
+ANSWERS = st.one_of(
+    st.builds(Pong, st.integers(0, 2**64 - 1), U32, U32),
+    st.builds(Ack, U8, U8),
+    st.builds(Nack, U8, U8, st.sampled_from(NackReason)),
+)
+
+
+def encode(message: Message) -> bytes:
+    match message:
+        case ImuFrame():
+            return encode_frame(message)
+        case Hello():
+            return encode_hello(message)
+        case Status():
+            return encode_status(message)
+    return encode_answer(message)
 
 
 def sent(**changes: Any) -> ImuFrame:
@@ -74,9 +111,9 @@ def sent(**changes: Any) -> ImuFrame:
     return frame
 
 
-@given(st.one_of(FRAMES, HELLOS))
-def test_every_message_survives_the_wire(message: ImuFrame | Hello) -> None:
-    wire = encode_frame(message) if isinstance(message, ImuFrame) else encode_hello(message)
+@given(st.one_of(FRAMES, HELLOS, STATUSES, ANSWERS))
+def test_every_message_survives_the_wire(message: Message) -> None:
+    wire = encode(message)
     assert wire.count(0) == 1
     assert len(wire) <= 244
     assert FrameDecoder().feed(wire) == [message]
@@ -179,6 +216,53 @@ def test_data_field_out_of_range_is_refused(field: str, value: object) -> None:
 def test_hello_field_out_of_range_is_refused(field: str, value: object) -> None:
     with pytest.raises(FrameFormatError):
         encode_hello(replace(HELLO, **{field: value}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("device_us", -1),
+        ("device_us", 2**32),
+        ("state", 3),
+        ("battery", -0.01),
+        ("battery", 1.01),
+        ("battery", math.nan),
+        ("dropped", 2**32),
+        ("refused", 65_536),
+    ],
+)
+def test_status_field_out_of_range_is_refused(field: str, value: object) -> None:
+    with pytest.raises(FrameFormatError, match=field):
+        encode_status(replace(STATUS, **{field: value}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "field"),
+    [
+        (Pong(2**64, 0, 0), "host_us"),
+        (Pong(-1, 0, 0), "host_us"),
+        (Pong(0, 2**32, 0), "device_us"),
+        (Pong(0, 0, 2**32), "hold_us"),
+        (Ack(256, 0), "command"),
+        (Ack(0x84, -1), "tag"),
+        (Nack(0x84, 256, NackReason.BUSY), "tag"),
+        (Nack(0x84, 0, 0), "reason"),
+        (Nack(0x84, 0, 6), "reason"),
+    ],
+)
+def test_answer_field_out_of_range_is_refused(answer: Pong | Ack | Nack, field: str) -> None:
+    with pytest.raises(FrameFormatError, match=field):
+        encode_answer(answer)
+
+
+def test_capabilities_nobody_knows_are_sent_as_zero() -> None:
+    told = replace(HELLO, capabilities=Capability.PING | 0x8000)
+    assert encode_hello(told) == encode_hello(replace(HELLO, capabilities=Capability.PING))
+
+
+def test_battery_is_sent_in_whole_percent() -> None:
+    (status,) = FrameDecoder().feed(encode_status(replace(STATUS, battery=0.666)))
+    assert status == replace(STATUS, battery=0.67)
 
 
 def test_shapes_that_disagree_are_refused() -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from talaria_bridge.decoder import FrameDecoder, SampleAssembler
 from talaria_bridge.errors import RecordingError, SourceError
-from talaria_bridge.recorder import Chunk, FrameLogWriter
+from talaria_bridge.link import Chunk, Link
+from talaria_bridge.recorder import SessionLogWriter
 from talaria_bridge.replay import PacedSource
 from talaria_bridge.samples import LEG_SLOTS, ImuSample
-from talaria_bridge.source import KINDS, open_source, parse_source
+from talaria_bridge.source import KINDS, link_of, open_source, parse_source
 from talaria_bridge.virtual import schedule_frames
 
 
@@ -37,6 +38,7 @@ async def samples_of(spec: str) -> tuple[list[ImuSample], list[Chunk]]:
     samples, chunks = [], []
     async with open_source(spec) as source:
         async for chunk in source:
+            assert isinstance(chunk, Chunk)
             chunks.append(chunk)
             samples += assembler.push(decoder.feed(chunk.data), chunk.t_s)
     return samples, chunks
@@ -45,24 +47,26 @@ async def samples_of(spec: str) -> tuple[list[ImuSample], list[Chunk]]:
 async def test_replay_equals_live_exactly(tmp_path: Path) -> None:
     decoder, assembler = FrameDecoder(), SampleAssembler()
     live, chunks = [], live_chunks()
-    with FrameLogWriter(tmp_path / "walk.tlog") as log:
+    with SessionLogWriter(tmp_path / "walk.mcap") as log:
         for chunk in chunks:
             log.write(chunk)
             live += assembler.push(decoder.feed(chunk.data), chunk.t_s)
-    replayed, again = await samples_of(f"replay:{tmp_path}/walk.tlog")
+    replayed, again = await samples_of(f"replay:{tmp_path}/walk.mcap")
     assert len(live) == 800
     assert replayed == live  # times included, to the last bit
     assert again == chunks
 
 
 async def test_replay_of_a_torn_log_gives_what_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "walk.tlog"
-    with FrameLogWriter(path) as log:
+    path = tmp_path / "walk.mcap"
+    with SessionLogWriter(path) as log:
         for chunk in live_chunks():
             log.write(chunk)
-    path.write_bytes(path.read_bytes()[:-3])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
     _, chunks = await samples_of(f"replay:{path}")
-    assert chunks == live_chunks()[:-1]
+    assert 0 < len(chunks) < len(live_chunks())
+    assert chunks == live_chunks()[: len(chunks)]
 
 
 async def test_real_pace_waits_as_long_as_the_recording_did() -> None:
@@ -102,7 +106,7 @@ async def test_simulated_walk_is_the_same_for_the_same_seed() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "walk.tlog", "usb:/dev/ttyACM0", "Serial:/dev/ttyACM0", ":", "C:\\walk.tlog"],
+    ["", "walk.mcap", "usb:/dev/ttyACM0", "Serial:/dev/ttyACM0", ":", "C:\\walk.mcap"],
 )
 def test_unknown_kind_lists_the_known_ones(spec: str) -> None:
     with pytest.raises(SourceError) as caught:
@@ -118,6 +122,20 @@ def test_unknown_kind_lists_the_known_ones(spec: str) -> None:
         ("replay:?pace=fast", "lacks one"),
         ("sim:walker", "does not need"),
         ("serial:/dev/ttyACM0?speed=9600", "takes baud"),
+        ("serial:/dev/ttyACM0?family=fitbit", "no family of sensors"),
+        ("serial:/dev/ttyACM0?slot=hand", "one of torso"),
+        ("serial:/dev/ttyACM0?rate=0", "number from 1"),
+        ("serial:/dev/ttyACM0?retry=soon", "number from 0"),
+        ("tcp:nowhere", "host or a port"),
+        ("tcp:host:port", "host or a port"),
+        ("tcp::7000", "host or a port"),
+        ("tcp:host:99999", "host or a port"),
+        ("ble:talaria", "names no device"),
+        ("ble:talaria/", "names no device"),
+        ("ble:fitbit/F1:F1?slot=femur_r", "no family of sensors"),
+        ("ble:dot/F1:F1", "where its sensor is worn"),
+        ("ble:xbus/F1:F1?slot=femur_r", "cannot be read by ble"),
+        ("serial:/dev/ttyACM0?family=dot&slot=femur_r", "cannot be read by serial"),
         ("serial:/dev/ttyACM0?baud=9600&baud=19200", "given twice"),
         ("serial:/dev/ttyACM0?baud=fast", "whole number"),
         ("serial:/dev/ttyACM0?baud=0", "whole number"),
@@ -128,8 +146,8 @@ def test_unknown_kind_lists_the_known_ones(spec: str) -> None:
         ("sim:?seconds=nan", "number from"),
         ("sim:?seconds=1e9", "number from"),
         ("sim:?pace=slow", "real or fast"),
-        ("replay:/none/walk.tlog", "no recording at"),
-        ("replay:/none/walk.tlog?pace=2x", "real or fast"),
+        ("replay:/none/walk.mcap", "no recording at"),
+        ("replay:/none/walk.mcap?pace=2x", "real or fast"),
     ],
 )
 def test_unusable_spec_is_refused_in_one_sentence(spec: str, reason: str) -> None:
@@ -143,10 +161,27 @@ def test_every_example_spec_is_a_spec() -> None:
         assert parse_source(example).kind == kind
 
 
+def test_sources_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(SourceError, match="named twice"):
+        open_source("serial:/dev/ttyACM0", "serial:/dev/ttyACM0?baud=9600")
+    with pytest.raises(SourceError, match="a time of its own"):
+        open_source("serial:/dev/ttyACM0", "sim:")
+    with pytest.raises(SourceError, match="one address twice"):
+        open_source("ble:dot/F1:f1?slot=femur_r", "ble:talaria/F1:F1")
+    with pytest.raises(SourceError, match="no source is named"):
+        open_source()
+
+
+def test_the_link_says_who_is_there_and_where_it_is_worn() -> None:
+    link = link_of(parse_source("ble:dot/D4:22:CD:00:11:22?slot=femur_r&rate=60"))
+    assert link == Link("ble:dot/D4:22:CD:00:11:22", "dot", "femur_r", 60.0, "ble")
+    assert link_of(parse_source("serial:/dev/ttyACM0")) == Link("serial:/dev/ttyACM0")
+
+
 async def test_replay_of_another_file_says_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "angles.csv"
     path.write_text("time,knee\n")
-    with pytest.raises(RecordingError, match="not a Talaria frame log"):
+    with pytest.raises(RecordingError, match="not a Talaria session log"):
         async with open_source(f"replay:{path}"):
             pass
 

@@ -13,7 +13,8 @@ import serial
 
 from talaria_bridge.decoder import FrameDecoder, SampleAssembler
 from talaria_bridge.errors import SourceError
-from talaria_bridge.recorder import Chunk, FrameLogWriter, read_frame_log
+from talaria_bridge.link import Chunk, Link, LinkEvent, LinkNews
+from talaria_bridge.recorder import SessionLogWriter, read_session_log
 from talaria_bridge.samples import LEG_SLOTS, ImuSample
 from talaria_bridge.source import Source, open_source
 from talaria_bridge.uart import SerialSource
@@ -27,12 +28,24 @@ N_BYTES = sum(len(data) for _, data in FRAMES)
 
 async def read_all(source: Source, n_bytes: int = N_BYTES) -> list[Chunk]:
     chunks: list[Chunk] = []
-    async for chunk in source:
-        chunks.append(chunk)
-        n_bytes -= len(chunk.data)
-        if n_bytes <= 0:
-            break
+    async for item in source:
+        if isinstance(item, Chunk):
+            chunks.append(item)
+            n_bytes -= len(item.data)
+            if n_bytes <= 0:
+                break
     return chunks
+
+
+def joined(chunks: list[Chunk]) -> bytes:
+    return b"".join(chunk.data for chunk in chunks)
+
+
+async def next_event(source: Source) -> LinkEvent:
+    async for item in source:
+        if isinstance(item, LinkEvent):
+            return item
+    raise AssertionError("the source ended without news")
 
 
 def decode(chunks: list[Chunk]) -> tuple[list[ImuSample], FrameDecoder]:
@@ -51,10 +64,10 @@ async def test_frames_cross_the_serial_line_without_loss(tmp_path: Path) -> None
     assert b"".join(c.data for c in chunks) == b"".join(data for _, data in FRAMES)
     assert len(samples) == 800
     assert set(decoder.counters.lost_samples.values()) == {0}
-    with FrameLogWriter(tmp_path / "a.tlog") as log:
+    with SessionLogWriter(tmp_path / "a.mcap") as log:
         for chunk in chunks:
             log.write(chunk)
-    assert decode(list(read_frame_log(log.path)))[0] == samples
+    assert list(read_session_log(log.path)) == chunks
 
 
 async def test_every_byte_value_crosses_the_line_unchanged() -> None:
@@ -75,22 +88,52 @@ async def test_arrival_times_rise() -> None:
     assert times[-1] - times[0] >= 0.04  # one second, twenty times as fast
 
 
-async def test_unplugged_device_is_a_source_error_after_what_it_sent() -> None:
+async def test_unplugged_device_that_may_not_come_back_is_a_source_error() -> None:
     got: list[Chunk] = []
     with VirtualSerialDevice(FRAMES[:40], pace=100) as device:
-        async with open_source(f"serial:{device.port}") as source:
+        async with open_source(f"serial:{device.port}?retry=0") as source:
             assert await asyncio.to_thread(device.wait, 20)
             got += await asyncio.wait_for(read_all(source, sum(len(d) for _, d in FRAMES[:40])), 20)
             await asyncio.to_thread(device.unplug)
+            assert (await asyncio.wait_for(next_event(source), 20)).news is LinkNews.LOST
             with pytest.raises(SourceError, match="unplugged") as caught:
                 await asyncio.wait_for(anext(source), 20)
     assert device.port in str(caught.value)
     assert len(decode(got)[0]) == 39
 
 
+async def test_a_device_that_is_plugged_in_again_is_read_again(tmp_path: Path) -> None:
+    port = tmp_path / "port"  # as udev does: the same name for whatever is plugged in
+    with VirtualSerialDevice([(0.0, b"one")]) as first:
+        port.symlink_to(first.port)
+        async with open_source(f"serial:{port}") as source:
+            assert joined(await asyncio.wait_for(read_all(source, 3), 20)) == b"one"
+            await asyncio.to_thread(first.unplug)
+            lost = await asyncio.wait_for(next_event(source), 20)
+            with VirtualSerialDevice([(0.0, b"two")]) as second:
+                port.unlink()
+                port.symlink_to(second.port)
+                back = await asyncio.wait_for(next_event(source), 20)
+                assert joined(await asyncio.wait_for(read_all(source, 3), 20)) == b"two"
+    assert (lost.news, back.news) == (LinkNews.LOST, LinkNews.CONNECTED)
+
+
+async def test_what_is_sent_reaches_the_device() -> None:
+    master, slave = os.openpty()
+    try:
+        async with open_source(f"serial:{os.ttyname(slave)}") as source:
+            source.send(source.name, b"start")
+            source.send("serial:another", b"stop")
+            assert await asyncio.to_thread(os.read, master, 100) == b"start"
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 async def test_slow_reader_loses_the_oldest_and_is_told() -> None:
     with VirtualSerialDevice([(0.05 * k, bytes([k])) for k in range(20)], pace=5) as device:
-        async with SerialSource(device.port, max_chunks=4) as source:
+        link = Link(f"serial:{device.port}")
+        async with SerialSource(link, device.port, max_items=5) as source:
             assert await asyncio.to_thread(device.wait, 20)
             await asyncio.sleep(0.2)
             kept = await asyncio.wait_for(read_all(source, 4), 20)
@@ -104,8 +147,7 @@ async def test_leaving_ends_the_iteration_and_frees_the_port() -> None:
         for _ in range(2):
             async with open_source(f"serial:{device.port}") as source:
                 pass
-            with pytest.raises(StopAsyncIteration):
-                await anext(source)
+            assert [item.news async for item in source] == [LinkNews.CONNECTED]
 
 
 async def test_port_in_use_is_said_so() -> None:

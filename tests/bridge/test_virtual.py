@@ -29,7 +29,9 @@ def replayed(frames: list[tuple[float, bytes]]) -> list[ImuSample]:
 
 @pytest.mark.parametrize("samples_per_frame", [1, 2, 7, 18])
 def test_recording_survives_its_frames(samples_per_frame: int) -> None:
-    samples = replayed(schedule_frames(LEG_SLOTS, T_S, ACC, GYR, 100.0, samples_per_frame))
+    samples = replayed(
+        schedule_frames(LEG_SLOTS, T_S, ACC, GYR, 100.0, samples_per_frame=samples_per_frame)
+    )
     assert len(samples) == 4 * len(T_S)
     for s, slot in enumerate(LEG_SLOTS):
         mine = [sample for sample in samples if sample.slot == slot]
@@ -40,7 +42,7 @@ def test_recording_survives_its_frames(samples_per_frame: int) -> None:
 
 
 def test_frame_is_sent_when_its_last_sample_is_taken() -> None:
-    frames = schedule_frames(("torso",), T_S, ACC[:, :1], GYR[:, :1], 100.0, 5)
+    frames = schedule_frames(("torso",), T_S, ACC[:, :1], GYR[:, :1], 100.0, samples_per_frame=5)
     sent = [t for t, data in frames if isinstance(FrameDecoder().feed(data)[0], ImuFrame)]
     np.testing.assert_allclose(sent, T_S[4::5])
 
@@ -56,14 +58,16 @@ def test_hello_comes_first_and_then_once_a_second() -> None:
 
 def test_device_clock_wraps_on_the_way() -> None:
     samples = replayed(
-        schedule_frames(LEG_SLOTS, T_S, ACC, GYR, 100.0, 3, device_us0=2**32 - 1_005_000)
+        schedule_frames(
+            LEG_SLOTS, T_S, ACC, GYR, 100.0, samples_per_frame=3, device_us0=2**32 - 1_005_000
+        )
     )
     np.testing.assert_allclose([s.t_s for s in samples if s.slot == "femur_l"], T_S, atol=1e-6)
 
 
 def test_hole_in_the_recording_ends_the_frame_and_is_flagged() -> None:
     t_s = np.concatenate([T_S[:7], T_S[7:] + 0.25])
-    samples = replayed(schedule_frames(LEG_SLOTS, t_s, ACC, GYR, 100.0, 4))
+    samples = replayed(schedule_frames(LEG_SLOTS, t_s, ACC, GYR, 100.0, samples_per_frame=4))
     mine = [s for s in samples if s.slot == "calcn_r"]
     assert [k for k, s in enumerate(mine) if s.flags & SampleFlag.TIME_GAP] == [7]
     np.testing.assert_allclose([s.t_s for s in mine], t_s, atol=1e-6)
