@@ -1,26 +1,34 @@
-"""The command ``talaria``: run, play back, and look into a model."""
+"""The command ``talaria``: find sensors, run, record, replay, export, look into a model."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import math
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from talaria_bridge.errors import TalariaError
-from talaria_bridge.recorder import read_frame_log
+from talaria_bridge.link import Chunk
+from talaria_bridge.recorder import read_session_log
+from talaria_bridge.uart import serial_ports
 from talaria_bridge.virtual import VirtualSerialDevice
-from talaria_edge.app import run_session
+from talaria_edge.again import config_of
+from talaria_edge.app import record_session, run_session
 from talaria_edge.config import load_config
+from talaria_edge.export import export_session, load_session
 from talaria_edge.model import model_file, read_spec
-from talaria_edge.spec import ModelSpec
-from talaria_edge.summary import RunSummary
+from talaria_edge.printing import (
+    print_found,
+    print_offsets,
+    print_ports,
+    print_spec,
+    print_summary,
+)
+from talaria_edge.shake import by_slot, shake_offsets
 
 app = typer.Typer(
     help="Live joint angles and gait state from small inertial sensors on the legs.",
@@ -28,6 +36,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="serial:PORT, tcp:HOST:PORT, ble:FAMILY/ADDRESS?slot=SLOT, replay:SESSION or sim:; "
+        "give it again for each further device."
+    ),
+]
 
 
 @contextlib.contextmanager
@@ -66,9 +83,7 @@ def _root(
 
 @app.command()
 def run(
-    source: Annotated[
-        str | None, typer.Option(help="serial:PORT, replay:FILE.tlog or sim:")
-    ] = None,
+    source: SourceOption = None,
     model: Annotated[Path | None, typer.Option(help="A model's folder or .onnx file.")] = None,
     user: Annotated[str | None, typer.Option(help="Whose profile to use and to keep.")] = None,
     config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
@@ -85,7 +100,7 @@ def run(
     with _one_sentence():
         settings = load_config(
             config,
-            source=source,
+            source=source or None,
             model=model,
             user=user,
             record_dir=False if no_record else record,
@@ -99,20 +114,96 @@ def run(
 
 @app.command()
 def play(
-    file: Annotated[Path, typer.Argument(help="A frame log, such as SESSION/frames.tlog.")],
+    session: Annotated[Path, typer.Argument(help="A session's folder.")],
 ) -> None:
     """Present a recording as a live serial device on a pseudo-terminal."""
     with _one_sentence():
-        frames = [(chunk.t_s, chunk.data) for chunk in read_frame_log(file)]
+        items = read_session_log(session)
+        frames = [(item.t_s, item.data) for item in items if isinstance(item, Chunk)]
         with VirtualSerialDevice(frames) as device:
             typer.echo(f"{device.port}")
             typer.echo(
-                f"Playing {file} as soon as it is opened: "
+                f"Playing {session} as soon as it is opened: "
                 f"talaria run --source serial:{device.port} --model MODEL",
                 err=True,
             )
             with contextlib.suppress(KeyboardInterrupt):
                 device.wait()
+
+
+@app.command()
+def scan(
+    seconds: Annotated[float, typer.Option(help="How long to listen.")] = 5.0,
+    battery: Annotated[
+        bool, typer.Option("--battery", help="Connect to each device and ask for its charge.")
+    ] = False,
+) -> None:
+    """List the sensors in reach: family, address, battery, signal."""
+    with _one_sentence():
+        from talaria_bridge import ble  # noqa: PLC0415  the radio's library is slow to load
+
+        print_ports(serial_ports())
+        print_found(asyncio.run(ble.scan(seconds, read_battery=battery)))
+
+
+@app.command()
+def record(
+    source: SourceOption = None,
+    config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where session folders go.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this long.")] = None,
+    slots: Annotated[
+        str | None, typer.Option(help="The sensors worn, separated by commas.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No live view.")] = False,
+) -> None:
+    """Record what the sensors send, without a model."""
+    with _one_sentence():
+        settings = load_config(
+            config,
+            source=source or None,
+            record_dir=out,
+            seconds=seconds,
+            slots=None if slots is None else tuple(slots.split(",")),
+            display=False if quiet else None,
+        )
+        print_summary(record_session(settings))
+
+
+@app.command()
+def replay(
+    session: Annotated[Path, typer.Argument(help="A session's folder.")],
+    model: Annotated[Path | None, typer.Option(help="Another model than it was run with.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Do not wait between samples.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No live view.")] = False,
+) -> None:
+    """Show a recorded session once more, through the same model and calibration."""
+    with _one_sentence():
+        pace: Literal["real", "fast"] = "fast" if fast else "real"
+        settings, calibration = config_of(session, model, pace, display=not quiet)
+        print_summary(run_session(settings, calibration=calibration))
+
+
+@app.command()
+def shake(
+    session: Annotated[Path, typer.Argument(help="A session recorded while shaking.")],
+) -> None:
+    """Tell how far apart the times of sensors are that were shaken together in one hand."""
+    with _one_sentence():
+        samples = [s for link in load_session(session).links.values() for s in link]
+        print_offsets(shake_offsets(*by_slot(samples)))
+
+
+@app.command()
+def export(
+    session: Annotated[Path, typer.Argument(help="A session's folder.")],
+    to: Annotated[str, typer.Option(help="bids, sto, csv or parquet.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; SESSION/TO if absent.")] = None,
+) -> None:
+    """Turn a recorded session into files other programs read."""
+    with _one_sentence():
+        for file in export_session(session, to, out or session / to):
+            typer.echo(f"{file}")
 
 
 @app.command()
@@ -122,50 +213,6 @@ def model(
     """Print what a model file says about itself."""
     with _one_sentence():
         print_spec(read_spec(path), model_file(path))
-
-
-def print_summary(summary: RunSummary) -> None:
-    """Print what a session came to."""
-    table = Table(title="Session", show_header=False)
-    table.add_row("time", f"{summary.seconds:.1f} s, {summary.ticks} ticks")
-    table.add_row("gait states", f"{summary.states} ({_counts(summary.validity)})")
-    for slot, received in summary.received.items():
-        table.add_row(slot, f"{received} samples, {summary.lost[slot]} lost")
-    decoder = summary.decoder
-    damaged = decoder.crc_errors + decoder.cobs_errors + decoder.too_long + decoder.malformed
-    table.add_row("bytes", f"{decoder.bytes_in}, {decoder.frames} frames, {damaged} damaged")
-    if summary.dropped_chunks:
-        table.add_row("too slow", f"{summary.dropped_chunks} chunks dropped")
-    if math.isfinite(summary.p50_ms):
-        table.add_row("step", f"p50 {summary.p50_ms:.2f} ms, p99 {summary.p99_ms:.2f} ms")
-    if summary.folder is not None:
-        table.add_row("recorded in", str(summary.folder))
-    Console().print(table)
-
-
-def print_spec(spec: ModelSpec, file: Path) -> None:
-    """Print a model's spec for a person to read."""
-    console = Console()
-    about = Table(title=spec.model_id, show_header=False)
-    about.add_row("file", str(file))
-    about.add_row("sensors", ", ".join(spec.slots))
-    about.add_row("rate", f"{spec.rate_hz:g} Hz")
-    about.add_row("features", f"version {spec.feature_version}, {len(spec.channels)} channels")
-    about.add_row("calibration", spec.calibration)
-    about.add_row("trained on", spec.trained_on)
-    if spec.held_out is not None:
-        about.add_row("held-out error", f"{spec.held_out.protocol}, {spec.held_out.reference}")
-    console.print(about)
-    outputs = Table("angle", "positive", "kind", "certainty", "held-out RMSE")
-    errors = spec.held_out.rmse_deg if spec.held_out is not None else {}
-    for output in spec.outputs:
-        error = f"{errors[output.name]:.1f}°" if output.name in errors else "–"
-        outputs.add_row(output.name, output.sign, output.kind, output.certainty, error)
-    console.print(outputs)
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
 
 
 def main() -> None:

@@ -19,14 +19,19 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import ConfigError
 from talaria_bridge.samples import ImuSample, SampleFlag
+from talaria_edge.sanitiser import Sanitiser, SanitiserParams, SlotFlag
 
 Six = tuple[float, float, float, float, float, float]
 """Acceleration, then angular rate, of one reading."""
 
+_KEPT = 64
+"""Samples and guesses kept to make up for a gap; after a longer one attitudes start afresh."""
+_CLIPS = SampleFlag.ACC_CLIP | SampleFlag.GYR_CLIP
+
 NOTHING_YET: Six = (0.0,) * 6
 
-_LATEST_S = 1e11
-"""Past this a float no longer tells one tick from the next; seconds since 1970 are far below it."""
+_SATURATED_SHARE = 0.2
+"""A foot clips for an instant at every contact; a sensor that clips more than this is set wrong."""
 
 
 class SlotStatus(StrEnum):
@@ -56,6 +61,16 @@ class Tick:
         (nothing for longer than the stage may hold; the numbers are the last ones seen).
     age_s : tuple of float
         Time since the slot's last sample at the instant; infinite for a slot never heard.
+    loss : tuple of float
+        Share of the slot's samples lost or refused over the last second, 0 to 1; 1 when there was
+        none.
+    flags : tuple of SlotFlag
+        What was odd about the slot since the last tick, and *saturated* for a fifth of the last
+        second at the end of its range.
+    turn_rad : (S, 3) array or None
+        Rotation vectors, sensor frames: by how much each sensor turned in earlier ticks beyond what
+        those ticks said, now that the late samples are there or the gap's other end is. None where
+        there is nothing to make up for.
     """
 
     index: int
@@ -65,6 +80,9 @@ class Tick:
     gyr_rads: NDArray[np.float64]
     status: tuple[SlotStatus, ...]
     age_s: tuple[float, ...]
+    loss: tuple[float, ...]
+    flags: tuple[SlotFlag, ...]
+    turn_rad: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +94,10 @@ class AlignmentParams:
     max_wait_s : float
         An instant waits this long for late slots, measured by the newest sample of any slot.
     max_hold_s : float
-        A slot silent for longer is gone; also the widest gap a line is drawn across.
+        A slot silent for longer is gone. Together with `max_wait_s` it bounds how long a dead sensor
+        goes unannounced: at 100 Hz, both and 20 ms.
+    max_bridge_s : float
+        The widest gap a line is drawn across where both of its ends have come in time.
     start_wait_s : float
         How long the first instant waits for slots that have not spoken at all.
     snap_s : float
@@ -85,8 +106,9 @@ class AlignmentParams:
         A sample further ahead of the clock than this is not believed until all agree.
     """
 
-    max_wait_s: float = 0.05
-    max_hold_s: float = 0.08
+    max_wait_s: float = 0.045
+    max_hold_s: float = 0.075
+    max_bridge_s: float = 0.15
     start_wait_s: float = 1.0
     snap_s: float = 2e-4
     max_jump_s: float = 1.0
@@ -96,8 +118,8 @@ class AlignmentParams:
 class SlotCounters:
     """What happened to one slot's samples on the way to the clock.
 
-    ``lost`` are jumps in the sequence number, ``bad`` are not finite, ``late`` arrived out of
-    order, ``far`` claim a time too far ahead of the clock to be believed.
+    ``lost`` are jumps in the sequence number, ``bad`` were refused by the sanitiser, ``late``
+    arrived out of order, ``far`` claim a time too far ahead of the clock to be believed.
     """
 
     received: int = 0
@@ -111,17 +133,52 @@ class SlotCounters:
 class _Lane:
     """One slot's last sample at or before the instant, and those after it."""
 
+    sanitiser: Sanitiser
+    history: deque[tuple[int, int, int]]
     counters: SlotCounters = field(default_factory=SlotCounters)
+    clipped: int = 0
     t_s: float = -math.inf
     value: Six = NOTHING_YET
     ahead: deque[tuple[float, Six]] = field(default_factory=deque)
     newest_s: float = -math.inf
     next_seq: int | None = None
+    passed: deque[tuple[float, Six]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    guessed: deque[tuple[float, Six]] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
     def advance(self, until_s: float) -> None:
         """Move past every sample at or before ``until_s``."""
         while self.ahead and self.ahead[0][0] <= until_s:
             self.t_s, self.value = self.ahead.popleft()
+            self.passed.append((self.t_s, self.value))
+
+    def owed(self, t_s: float, value: Six, how: SlotStatus) -> NDArray[np.float64] | None:
+        """Say by how much the guesses at earlier ticks were off, as far as that is known by now.
+
+        Returns
+        -------
+        array, shape (3,), or None
+            Sum over those ticks of true less guessed angular rate, rad/s.
+        """
+        known = list(self.passed)
+        known_until_s = self.t_s
+        if how is SlotStatus.MEASURED:
+            known.append((t_s, value))
+            known_until_s = t_s
+        else:
+            self.guessed.append((t_s, value))
+        settled = [guess for guess in self.guessed if guess[0] <= known_until_s]
+        for _ in settled:
+            self.guessed.popleft()
+        if not self.guessed:
+            self.passed.clear()
+            self.passed.append(known[-1] if known else (t_s, value))
+        if not settled:
+            return None
+        times, guesses = zip(*settled, strict=True)
+        known_s = [at for at, _ in known]
+        true = [np.interp(times, known_s, [v[k] for _, v in known]) for k in (3, 4, 5)]
+        missed = np.stack(true, axis=1) - np.array(guesses)[:, 3:]
+        return np.asarray(missed.sum(axis=0), dtype=float)
 
 
 class Alignment:
@@ -135,6 +192,8 @@ class Alignment:
         Rate of the clock.
     params : AlignmentParams
         Patience.
+    sanitiser : SanitiserParams
+        What to refuse.
 
     Raises
     ------
@@ -143,7 +202,11 @@ class Alignment:
     """
 
     def __init__(
-        self, slots: Sequence[str], rate_hz: float, params: AlignmentParams | None = None
+        self,
+        slots: Sequence[str],
+        rate_hz: float,
+        params: AlignmentParams | None = None,
+        sanitiser: SanitiserParams | None = None,
     ) -> None:
         if not slots or len(set(slots)) != len(slots):
             raise ConfigError(
@@ -159,7 +222,11 @@ class Alignment:
         self.params = params or AlignmentParams()
         self.ignored = 0
         self.jumps = 0
-        self._lanes = {slot: _Lane() for slot in self.slots}
+        second = max(2, round(rate_hz) + 1)
+        self._lanes = {
+            slot: _Lane(Sanitiser(sanitiser), deque([(0, 0, 0)], maxlen=second))
+            for slot in self.slots
+        }
         self._start_s: float | None = None
         self._index = 0
         self._newest_s = -math.inf
@@ -191,8 +258,7 @@ class Alignment:
         if lane.next_seq is not None and sample.seq > lane.next_seq:
             counters.lost += sample.seq - lane.next_seq
         lane.next_seq = max(lane.next_seq or 0, sample.seq + 1)
-        value = (*sample.acc_ms2, *sample.gyr_rads)
-        if not (abs(sample.t_s) < _LATEST_S and all(map(math.isfinite, value))):
+        if not lane.sanitiser.check(sample):
             counters.bad += 1
             return False
         if sample.t_s <= lane.newest_s:
@@ -201,7 +267,8 @@ class Alignment:
         if not self._believe(sample.t_s):
             counters.far += 1
             return False
-        lane.ahead.append((sample.t_s, value))
+        lane.clipped += bool(sample.flags & _CLIPS)
+        lane.ahead.append((sample.t_s, (*sample.acc_ms2, *sample.gyr_rads)))
         lane.newest_s = sample.t_s
         self._newest_s = max(self._newest_s, sample.t_s)
         return True
@@ -262,13 +329,35 @@ class Alignment:
     def _tick(self, t_s: float) -> Tick:
         values: list[Six] = []
         status: list[SlotStatus] = []
-        for lane in self._lanes.values():
+        loss: list[float] = []
+        flags: list[SlotFlag] = []
+        turn: NDArray[np.float64] | None = None
+        for i, lane in enumerate(self._lanes.values()):
             value, how = self._value(lane, t_s)
             values.append(value)
             status.append(how)
+            owed = lane.owed(t_s, value, how)
+            if owed is not None:
+                turn = np.zeros((len(self.slots), 3)) if turn is None else turn
+                turn[i] = owed / self.rate_hz
+            lost_share, clipped_share = _last_second(lane)
+            loss.append(lost_share)
+            odd = lane.sanitiser.take_flags()
+            flags.append(odd | SlotFlag.SATURATED if clipped_share > _SATURATED_SHARE else odd)
         rows = np.array(values)
         ages = tuple(max(0.0, t_s - lane.t_s) for lane in self._lanes.values())
-        return Tick(self._index, t_s, self.slots, rows[:, :3], rows[:, 3:], tuple(status), ages)
+        return Tick(
+            self._index,
+            t_s,
+            self.slots,
+            rows[:, :3],
+            rows[:, 3:],
+            tuple(status),
+            ages,
+            tuple(loss),
+            tuple(flags),
+            turn,
+        )
 
     def _value(self, lane: _Lane, t_s: float) -> tuple[Six, SlotStatus]:
         """Give the slot's value at the instant, and say where it comes from."""
@@ -278,13 +367,28 @@ class Alignment:
         if lane.ahead:
             after_s, after = lane.ahead[0]
             gap_s = after_s - lane.t_s
-            if gap_s <= self.params.max_hold_s:
+            if gap_s <= self.params.max_bridge_s:
                 whole = gap_s * self.rate_hz < 1.5
                 value = _between(lane.value, after, age_s / gap_s)
                 return value, SlotStatus.MEASURED if whole else SlotStatus.HELD
         if age_s <= self.params.max_hold_s:
             return lane.value, SlotStatus.HELD
         return lane.value, SlotStatus.GONE
+
+
+def _last_second(lane: _Lane) -> tuple[float, float]:
+    """Shares of the slot's samples that were lost or refused, and that were clipped."""
+    counters = lane.counters
+    missing = counters.lost + counters.bad + counters.late + counters.far
+    good = counters.received - counters.bad - counters.late - counters.far
+    now = (good, missing, lane.clipped)
+    before = lane.history[0]
+    lane.history.append(now)
+    got = good - before[0]
+    if got <= 0:
+        return 1.0, 0.0
+    absent = missing - before[1]
+    return absent / (got + absent), (lane.clipped - before[2]) / got
 
 
 def _between(a: Six, b: Six, weight: float) -> Six:

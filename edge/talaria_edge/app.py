@@ -7,18 +7,66 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
-from talaria_bridge.source import open_source
+from talaria_bridge.link import Item, Link
+from talaria_bridge.receiver import Outgoing
+from talaria_bridge.source import Source, open_source
+from talaria_edge.calibration import Calibration
 from talaria_edge.config import Config
 from talaria_edge.pipeline import GaitState
+from talaria_edge.record import RecordSession
 from talaria_edge.session import Session
 from talaria_edge.summary import RunSummary
 
-_SILENCE_S = 2.0
+LOOK_S = 0.04
+"""How often to look for silence and for what is due to be written."""
+SILENCE_S = 0.1
+"""All sensors silent for so long is announced: no sample can tell of it."""
+_TIMES_USUAL = 3.0
+"""Sensors that speak seldom are silent only after so many of their usual pauses."""
+_AGAIN_S = 1.0
 
 
-def run_session(config: Config, on_state: Callable[[GaitState], None] | None = None) -> RunSummary:
+class LiveSession(Protocol):
+    """What lives between a source and its reader's end; `Session` and `RecordSession` do."""
+
+    config: Config
+    finished: bool
+    dropped_chunks: int
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that have come so far."""
+
+    def start(self, links: Sequence[Link]) -> None:
+        """Begin, with the source open."""
+
+    def take(self, item: Item) -> None:
+        """Take one item."""
+
+    def outgoing(self, now_s: float) -> list[Outgoing]:
+        """Return what is due to be written to the devices."""
+
+    def closing(self) -> list[Outgoing]:
+        """Return what to write to the devices before they are left."""
+
+    def silence(self, seconds: float) -> None:
+        """Say that nothing has come for so long."""
+
+    def close(self) -> RunSummary:
+        """Finish."""
+
+    def check(self) -> None:
+        """Explain a session that gave nothing."""
+
+
+def run_session(
+    config: Config,
+    on_state: Callable[[GaitState], None] | None = None,
+    calibration: Calibration | None = None,
+) -> RunSummary:
     """Run one session until its source ends, its time is over, or Ctrl-C or SIGTERM stops it.
 
     Parameters
@@ -26,6 +74,8 @@ def run_session(config: Config, on_state: Callable[[GaitState], None] | None = N
     config : Config
     on_state : callable, optional
         Given every gait state, in order; an error it raises ends the session.
+    calibration : Calibration, optional
+        To begin with, instead of the one in the user's profile.
 
     Returns
     -------
@@ -36,11 +86,21 @@ def run_session(config: Config, on_state: Callable[[GaitState], None] | None = N
     TalariaError
         One sentence on what was wrong. What had been recorded until then is complete.
     """
-    return asyncio.run(_run(config, on_state))
+    return asyncio.run(_run(Session(config, on_state, calibration)))
 
 
-async def _run(config: Config, on_state: Callable[[GaitState], None] | None) -> RunSummary:
-    session = Session(config, on_state)
+def record_session(config: Config) -> RunSummary:
+    """Record until the source ends, the time is over, or Ctrl-C or SIGTERM stops it.
+
+    Raises
+    ------
+    TalariaError
+        One sentence on what was wrong. What had been recorded until then is complete.
+    """
+    return asyncio.run(_run(RecordSession(config)))
+
+
+async def _run(session: LiveSession) -> RunSummary:
     try:
         reader = asyncio.create_task(_read(session))
         with _signals_cancel(reader):
@@ -53,30 +113,41 @@ async def _run(config: Config, on_state: Callable[[GaitState], None] | None) -> 
     return summary
 
 
-async def _read(session: Session) -> None:
-    async with open_source(session.config.source) as source:
-        session.start()
-        watch = asyncio.create_task(_watch_silence(session))
+async def _read(session: LiveSession) -> None:
+    async with open_source(*session.config.sources) as source:
+        session.start(source.links)
+        chores = asyncio.create_task(_chores(session, source))
         try:
-            async for chunk in source:
-                session.take(chunk)
+            async for item in source:
+                session.take(item)
                 session.dropped_chunks = source.dropped_chunks
                 if session.finished:
                     break
         finally:
-            watch.cancel()
+            chores.cancel()
+            _write(source, session.closing())
 
 
-async def _watch_silence(session: Session) -> None:
-    """Say so when no byte comes: nothing else in a session can notice that."""
-    seen, since_s = -1, time.monotonic()
+async def _chores(session: LiveSession, source: Source) -> None:
+    """Talk to the devices, and say so when no byte comes: nothing else in a session notices that."""
+    seen, since_s, announced_s, usual_s = -1, time.monotonic(), 0.0, 0.0
     while True:
-        await asyncio.sleep(_SILENCE_S)
+        await asyncio.sleep(LOOK_S)
         now_s = time.monotonic()
+        _write(source, session.outgoing(now_s))
         if session.bytes_in != seen:
-            seen, since_s = session.bytes_in, now_s
-        else:
+            usual_s = 0.9 * usual_s + 0.1 * min(now_s - since_s, _AGAIN_S)
+            seen, since_s, announced_s = session.bytes_in, now_s, 0.0
+            continue
+        limit_s = max(SILENCE_S, _TIMES_USUAL * (usual_s - LOOK_S))
+        if now_s - since_s > limit_s and now_s - announced_s > _AGAIN_S:
+            announced_s = now_s
             session.silence(now_s - since_s)
+
+
+def _write(source: Source, outgoing: Iterable[Outgoing]) -> None:
+    for link, data in outgoing:
+        source.send(link, data)
 
 
 @contextlib.contextmanager

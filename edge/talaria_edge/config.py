@@ -23,10 +23,11 @@ class AlignmentConfig(_Strict):
 
     max_wait_s: float = Field(default=AlignmentParams().max_wait_s, gt=0, le=1.0)
     max_hold_s: float = Field(default=AlignmentParams().max_hold_s, ge=0, le=1.0)
+    max_bridge_s: float = Field(default=AlignmentParams().max_bridge_s, ge=0, le=1.0)
 
     def params(self) -> AlignmentParams:
         """Return the same as the stage wants it."""
-        return AlignmentParams(max_wait_s=self.max_wait_s, max_hold_s=self.max_hold_s)
+        return AlignmentParams(**self.model_dump())
 
 
 class Config(_Strict):
@@ -34,8 +35,11 @@ class Config(_Strict):
 
     Attributes
     ----------
-    source : str
-        ``serial:PORT``, ``replay:FILE`` or ``sim:``.
+    source : tuple of str
+        What to read: ``serial:PORT``, ``tcp:HOST:PORT``, ``ble:FAMILY/ADDRESS``, ``replay:SESSION``
+        or ``sim:``. One may be given as a plain string.
+    sensors : dict of slot to str
+        The same for one worn sensor each: its slot, and the source that speaks for it.
     model : Path or None
         A model's folder or ``.onnx`` file; None takes the one named in the user's profile.
     user : str or None
@@ -55,7 +59,8 @@ class Config(_Strict):
     alignment : AlignmentConfig
     """
 
-    source: str
+    source: tuple[str, ...] = ()
+    sensors: dict[str, str] = Field(default_factory=dict)
     model: Path | None = None
     user: str | None = None
     rate_hz: float = Field(default=100.0, gt=0, le=1000)
@@ -65,6 +70,27 @@ class Config(_Strict):
     recalibrate: bool = False
     seconds: float | None = Field(default=None, gt=0)
     alignment: AlignmentConfig = AlignmentConfig()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source, with the slot of those that are worn as one sensor each."""
+        worn = (
+            f"{spec}{'&' if '?' in spec else '?'}slot={slot}" for slot, spec in self.sensors.items()
+        )
+        return (*self.source, *worn)
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("sensors")
+    @classmethod
+    def _known_places(cls, sensors: dict[str, str]) -> dict[str, str]:
+        unknown = [slot for slot in sensors if slot not in SLOTS]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not one of {', '.join(SLOTS)}")
+        return sensors
 
     @field_validator("slots")
     @classmethod
@@ -101,11 +127,14 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
     data = {} if path is None else _read(path)
     where = "the options" if path is None else str(path)
     _check_keys(data, where)
-    data |= {key: value for key, value in overrides.items() if value is not None}
-    if "source" not in data:
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if "source" in given:
+        data.pop("sensors", None)  # the command line names the whole of what to read, or nothing
+    data |= given
+    if not data.get("source") and not data.get("sensors"):
         raise ConfigError(
-            f"No source of samples is named in {where}: give --source serial:PORT, replay:FILE "
-            "or sim:."
+            f"No source of samples is named in {where}: give --source serial:PORT, "
+            "ble:FAMILY/ADDRESS?slot=SLOT, replay:SESSION or sim:."
         )
     try:
         return Config.model_validate(data)

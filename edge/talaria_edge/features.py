@@ -77,19 +77,25 @@ class FeatureStage:
         self.slots = tuple(slots)
         self._to_segment, self._bias_rads = calibration.stacked(self.slots)
         self._filters = [OrientationFilter(rate_hz) for _ in self.slots]
+        self._rate_hz = rate_hz
         left = np.array([slot.endswith("_l") for slot in self.slots])[:, None]
         vector = np.where(left, _MIRROR_VECTOR, 1.0)
         rotation = np.where(left, _MIRROR_ROTATION, 1.0)
         self._mirror = np.concatenate([vector, rotation, vector], axis=1).astype(np.float32)
         self.segment: SegmentState | None = None
 
-    def update(self, acc_ms2: FloatArray, gyr_rads: FloatArray) -> NDArray[np.float32]:
+    def update(
+        self, acc_ms2: FloatArray, gyr_rads: FloatArray, turn_rad: FloatArray | None = None
+    ) -> NDArray[np.float32]:
         """Advance by one tick.
 
         Parameters
         ----------
         acc_ms2, gyr_rads : ndarray, shape (S, 3)
             Readings in sensor frames, rows in the order of `slots`, finite.
+        turn_rad : ndarray, shape (S, 3), optional
+            Rotation that earlier readings failed to tell; see `Tick.turn_rad`. Only the attitudes
+            take it up: no leg turned like that within this tick.
 
         Returns
         -------
@@ -98,7 +104,10 @@ class FeatureStage:
         """
         acc = np.einsum("sij,sj->si", self._to_segment, acc_ms2)
         gyr = np.einsum("sij,sj->si", self._to_segment, gyr_rads - self._bias_rads)
-        q = np.array([f.update(a, g) for f, a, g in zip(self._filters, acc, gyr, strict=True)])
+        rate = gyr
+        if turn_rad is not None:
+            rate = gyr + np.einsum("sij,sj->si", self._to_segment, turn_rad) * self._rate_hz
+        q = np.array([f.update(a, g) for f, a, g in zip(self._filters, acc, rate, strict=True)])
         up = up_in_sensor(q)
         self.segment = SegmentState(acc, gyr, up)
         features: NDArray[np.float32] = np.concatenate([acc, gyr, up], axis=1, dtype=np.float32)

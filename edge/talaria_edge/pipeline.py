@@ -23,7 +23,11 @@ from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import Calibration
 from talaria_edge.features import FeatureStage
 from talaria_edge.gait import SIDES, FootMemory, GaitEvent, GaitParams, GaitStage, Phase
+from talaria_edge.sanitiser import SlotFlag, names_of
 from talaria_edge.spec import ModelSpec
+
+_WHY_SILENT = SlotFlag.STUCK | SlotFlag.NOT_FINITE
+"""What the sanitiser may have refused a slot's samples for."""
 
 
 class Validity(StrEnum):
@@ -49,8 +53,8 @@ class GaitState:
     phase : dict of side to Phase
     events : tuple of GaitEvent
         Contacts seen on this tick, usually none.
-    slot_status : tuple of SlotStatus
-        In the order of the tick's slots.
+    slot_status, slot_loss, slot_flags : tuple
+        In the order of the tick's slots; see `Tick`.
     validity : Validity
     reason : str
         Why it is not good; empty when it is.
@@ -62,6 +66,8 @@ class GaitState:
     phase: dict[str, Phase]
     events: tuple[GaitEvent, ...]
     slot_status: tuple[SlotStatus, ...]
+    slot_loss: tuple[float, ...]
+    slot_flags: tuple[SlotFlag, ...]
     validity: Validity
     reason: str
 
@@ -77,10 +83,13 @@ class PipelineParams:
         then the angles are degraded.
     reset_after_s : float
         After a longer gap the old attitudes are worth less than a fresh start.
+    max_loss : float
+        Share of a slot's samples lost over the last second above which the angles are degraded.
     """
 
     settle_s: float = 3.0
     reset_after_s: float = 0.5
+    max_loss: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +204,16 @@ class Pipeline:
                 f"{', '.join(tick.slots)}: align exactly the model's slots, in its order."
             )
         gone = [i for i, status in enumerate(tick.status) if status is SlotStatus.GONE]
-        if gone:
-            reason = "no data from " + ", ".join(_how_long(tick, i) for i in gone)
-            return self._invalid(tick, reason)
-        self._resume(tick.t_s)
-        x = self._features.update(tick.acc_ms2, tick.gyr_rads)
+        if gone and not tick.t_s - self._last_t_s <= self.params.reset_after_s:
+            return self._invalid(tick, _no_data(tick, gone))
+        if not gone:
+            self._resume(tick.t_s)
+        # Through a short gap filters and network run on with the last reading: they must not
+        # find, when it ends, that the legs have moved and time has not.
+        x = self._features.update(tick.acc_ms2, tick.gyr_rads, tick.turn_rad)
         y = self._model.step(x).tolist()
+        if gone:
+            return self._invalid(tick, _no_data(tick, gone))
         if not all(map(math.isfinite, y)):
             self._model.reset()  # or its memory would stay poisoned for good
             why = "the model gave a number that is not finite"
@@ -208,7 +221,7 @@ class Pipeline:
         phase, events = self._gait.update(tick.t_s, self._foot_rates(tick))
         validity, reason = self._judge(tick)
         angles = dict(zip(self.output_names, y, strict=True))
-        return GaitState(tick.index, tick.t_s, angles, phase, events, tick.status, validity, reason)
+        return _state(tick, angles, phase, events, (validity, reason))
 
     def _resume(self, t_s: float) -> None:
         """Start afresh after a gap too long to bridge; ``last_t_s`` is the last tick with data."""
@@ -224,6 +237,11 @@ class Pipeline:
             return Validity.DEGRADED, "bridging " + ", ".join(_how_long(tick, i) for i in held)
         if tick.t_s < self._settled_at_s:
             return Validity.DEGRADED, "settling after a start"
+        for slot, loss, flags in zip(tick.slots, tick.loss, tick.flags, strict=True):
+            if SlotFlag.SATURATED in flags:
+                return Validity.DEGRADED, f"{slot} at the end of its range"
+            if loss > self.params.max_loss:
+                return Validity.DEGRADED, f"{loss:.0%} of {slot} lost"
         return Validity.GOOD, ""
 
     def _invalid(
@@ -231,16 +249,7 @@ class Pipeline:
     ) -> GaitState:
         """Say nothing about the angles; without foot rates, nothing about the phases either."""
         phase, events = self._gait.update(tick.t_s, rates or {})
-        return GaitState(
-            tick.index,
-            tick.t_s,
-            dict(self._nothing),
-            phase,
-            events,
-            tick.status,
-            Validity.INVALID,
-            reason,
-        )
+        return _state(tick, dict(self._nothing), phase, events, (Validity.INVALID, reason))
 
     def _foot_rates(self, tick: Tick) -> dict[str, NDArray[np.float64]]:
         segment = self._features.segment
@@ -248,7 +257,33 @@ class Pipeline:
         return {side: segment.gyr_rads[i] for side, i in self._feet.items()}
 
 
+def _state(
+    tick: Tick,
+    angles_rad: dict[str, float],
+    phase: dict[str, Phase],
+    events: tuple[GaitEvent, ...],
+    belief: tuple[Validity, str],
+) -> GaitState:
+    return GaitState(
+        tick.index,
+        tick.t_s,
+        angles_rad,
+        phase,
+        events,
+        tick.status,
+        tick.loss,
+        tick.flags,
+        *belief,
+    )
+
+
+def _no_data(tick: Tick, gone: list[int]) -> str:
+    """Say which slots are silent, for how long, and what is odd about them."""
+    return "no data from " + ", ".join(_how_long(tick, i) for i in gone)
+
+
 def _how_long(tick: Tick, i: int) -> str:
     age_s = tick.age_s[i]
     since = f"for {age_s:.2f} s" if math.isfinite(age_s) else "ever"
-    return f"{tick.slots[i]} {since}"
+    why = ", ".join(names_of(tick.flags[i] & _WHY_SILENT))
+    return f"{tick.slots[i]} {since}" + (f" ({why})" if why else "")

@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from talaria_bridge.decoder import FrameDecoder, SampleAssembler
-from talaria_bridge.errors import ConfigError, SourceError
-from talaria_bridge.recorder import Chunk
-from talaria_edge.alignment import Alignment, SlotStatus, Tick
+from talaria_bridge.errors import ConfigError
+from talaria_bridge.link import Item, Link
+from talaria_bridge.receiver import Outgoing
+from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import Calibration, CalibrationCollector, CalibrationProgress
+from talaria_edge.capture import WORTH_A_LINE_S, Capture
 from talaria_edge.config import Config
 from talaria_edge.model import StreamingModel
 from talaria_edge.pipeline import GaitState, Pipeline
 from talaria_edge.profile import UserProfile, load_profile, save_profile
 from talaria_edge.sinks import Sink
-from talaria_edge.sinks.recording import SessionRecording
 from talaria_edge.sinks.terminal import LiveStats, TerminalView
 from talaria_edge.summary import RunSummary
 
@@ -40,6 +40,8 @@ class Session:
         What to run.
     on_state : callable, optional
         Given every gait state.
+    calibration : Calibration, optional
+        To begin with, instead of the one in the user's profile.
 
     Raises
     ------
@@ -47,31 +49,30 @@ class Session:
         If the model, the profile or the recording folder is wrong.
     """
 
-    def __init__(self, config: Config, on_state: Callable[[GaitState], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_state: Callable[[GaitState], None] | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.config = config
         self.finished = False
-        self.bytes_in = 0
         self.dropped_chunks = 0
         self._on_state = on_state
         self._profile = None if config.user is None else load_profile(config.user)
         self._model = _load_model(config, self._profile)
-        self._decoder = FrameDecoder()
-        self._assembler = SampleAssembler()
-        self._alignment = Alignment(config.slots, config.rate_hz, config.alignment.params())
+        self._capture = Capture(config)
         self._collector = CalibrationCollector(config.rate_hz, config.slots)
         self._pipeline: Pipeline | None = None
         self._validity: Counter[str] = Counter()
         self._step_s: deque[float] = deque(maxlen=_KEPT_STEPS)
-        self._ticks = 0
-        self._first_s = self._last_s = 0.0
-        self._calibration = self._saved_calibration()
+        self._calibration = calibration or self._saved_calibration()
         if self._calibration is not None:
             self._pipeline = Pipeline(self._model, self._calibration, config.rate_hz)
-        self._recording: SessionRecording | None = None
         self._view: TerminalView | None = None
         self._sinks: list[Sink] = []
 
-    def start(self) -> None:
+    def start(self, links: Sequence[Link]) -> None:
         """Open the recording and the view: only once the source is there to fill them.
 
         Raises
@@ -79,34 +80,44 @@ class Session:
         RecordingError
             If nothing can be written where the recording should go.
         """
-        self._recording = self._open_recording()
+        self._capture.open(links, self._model.output_names, self._about())
         self._view = self._open_view()
-        self._sinks = [sink for sink in (self._recording, self._view) if sink is not None]
+        sinks = (self._capture.recording, self._view)
+        self._sinks = [sink for sink in sinks if sink is not None]
 
-    def take(self, chunk: Chunk) -> None:
-        """Take one chunk of bytes through everything."""
-        self.bytes_in += len(chunk.data)
-        if self._recording is not None:
-            self._recording.write_raw(chunk)
-        samples = self._assembler.push(self._decoder.feed(chunk.data), chunk.t_s)
-        # Frames of several samples come slot by slot; the clock wants them instant by instant.
-        for sample in sorted(samples, key=lambda sample: sample.t_s):
-            for tick in self._alignment.push(sample):
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that have come so far."""
+        return self._capture.bytes_in
+
+    def take(self, item: Item) -> None:
+        """Take one item of the source through everything."""
+        for tick in self._capture.take(item):
+            if not self.finished:
                 self._take_tick(tick)
+
+    def outgoing(self, now_s: float) -> list[Outgoing]:
+        """Return what is due to be written to the devices."""
+        return self._capture.outgoing(now_s)
+
+    def closing(self) -> list[Outgoing]:
+        """Return what to write to the devices before they are left."""
+        return self._capture.closing()
 
     def silence(self, seconds: float) -> None:
         """Say that nothing has come for so long."""
         if self._view is not None:
             self._view.silence(seconds)
-        else:
-            log.warning("No data from %s for %.0f s.", self.config.source, seconds)
+        elif seconds >= WORTH_A_LINE_S:
+            log.warning("No data from any sensor for %.1f s.", seconds)
 
     def close(self) -> RunSummary:
         """Finish every sink and return what the session came to; may be called twice."""
-        summary = self._summary()
+        step_ms = self._percentiles_ms()
+        summary = self._capture.summary(self.dropped_chunks, self._validity, step_ms)
         try:
-            if self._recording is not None:
-                self._recording.note({"ended": summary.to_dict()})
+            if self._capture.recording is not None:
+                self._capture.recording.note({"ended": summary.to_dict()})
         finally:
             for sink in self._sinks:
                 sink.close()
@@ -122,37 +133,22 @@ class Session:
         CalibrationError
             If the source ended before the calibration was complete.
         """
-        if self._ticks == 0:
-            counters = self._decoder.counters
-            raise SourceError(
-                f"{self.config.source} gave {counters.bytes_in} bytes and {counters.frames} frames "
-                f"but not one instant with data of {', '.join(self.config.slots)}: check that the "
-                "sensors are on, send Talaria frames and are set to those slots."
-            )
+        self._capture.check()
         if self._pipeline is None:
             self._collector.finish()
 
     def stats(self) -> LiveStats:
-        """Losses and step times so far."""
+        """Links and step times so far."""
         p50_ms, p99_ms = self._percentiles_ms()
-        lost = self._decoder.counters.lost_samples
-        got = {slot: counters.received for slot, counters in self._alignment.counters.items()}
-        loss = {slot: lost.get(slot, 0) / max(1, lost.get(slot, 0) + n) for slot, n in got.items()}
-        return LiveStats(loss, p50_ms, p99_ms)
+        return LiveStats(self._capture.links, p50_ms, p99_ms)
 
     def _take_tick(self, tick: Tick) -> None:
-        if self.finished:
-            return
-        if self._ticks == 0:
-            self._first_s = tick.t_s
-        self._ticks += 1
-        self._last_s = tick.t_s
         if self._pipeline is None:
             self._calibrate(tick)
         else:
             self._step(self._pipeline, tick)
         seconds = self.config.seconds
-        self.finished = seconds is not None and tick.t_s - self._first_s >= seconds
+        self.finished = seconds is not None and self._capture.seconds >= seconds
 
     def _step(self, pipeline: Pipeline, tick: Tick) -> None:
         start_s = time.perf_counter()
@@ -183,10 +179,11 @@ class Session:
             self._view.calibrating(progress)
 
     def _keep(self, calibration: Calibration) -> None:
-        if self._recording is not None:
-            self._recording.note({"calibration": calibration.to_dict()})
+        recording = self._capture.recording
+        if recording is not None:
+            recording.note({"calibration": calibration.to_dict(), "calibrated_live": True})
         if self._profile is not None:
-            session = None if self._recording is None else str(self._recording.folder)
+            session = None if recording is None else str(recording.folder)
             saved = datetime.now().astimezone().isoformat(timespec="seconds")
             self._profile = UserProfile(
                 self._profile.name, calibration, self._profile.model, session, saved
@@ -198,26 +195,17 @@ class Session:
             return None
         return self._profile.calibration
 
-    def _open_recording(self) -> SessionRecording | None:
-        config = self.config
-        if config.record_dir is None:
-            return None
+    def _about(self) -> dict[str, Any]:
         about: dict[str, Any] = {
-            "source": config.source,
-            "user": config.user,
-            "rate_hz": config.rate_hz,
-            "slots": config.slots,
             "model": {
                 "id": self._model.spec.model_id,
                 "path": self._model.path.absolute(),
                 "sha256": self._model.sha256,
-            },
-            "alignment": config.alignment.model_dump(),
+            }
         }
         if self._calibration is not None:
             about["calibration"] = self._calibration.to_dict()
-        user = config.user or "anyone"
-        return SessionRecording(config.record_dir, user, self._model.output_names, about)
+        return about
 
     def _open_view(self) -> TerminalView | None:
         if not self.config.display:
@@ -230,23 +218,6 @@ class Session:
             return float("nan"), float("nan")
         p50, p99 = np.percentile(self._step_s, [50, 99]) * 1e3
         return float(p50), float(p99)
-
-    def _summary(self) -> RunSummary:
-        p50_ms, p99_ms = self._percentiles_ms()
-        decoder = self._decoder.counters
-        return RunSummary(
-            ticks=self._ticks,
-            states=sum(self._validity.values()),
-            seconds=self._last_s - self._first_s,
-            validity=dict(self._validity),
-            received={slot: c.received for slot, c in self._alignment.counters.items()},
-            lost={slot: decoder.lost_samples.get(slot, 0) for slot in self.config.slots},
-            decoder=decoder,
-            dropped_chunks=self.dropped_chunks,
-            p50_ms=p50_ms,
-            p99_ms=p99_ms,
-            folder=None if self._recording is None else self._recording.folder,
-        )
 
 
 def _load_model(config: Config, profile: UserProfile | None) -> StreamingModel:

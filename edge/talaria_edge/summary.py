@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from talaria_bridge.decoder import DecoderCounters
+from talaria_bridge.receiver import LinkReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class RunSummary:
         States that were good, degraded, invalid.
     received, lost : dict of slot to int
         Samples that reached the clock, and those missing from the sensors' own numbering.
-    decoder : DecoderCounters
-        What happened to the bytes.
+    links : tuple of LinkReport
+        What happened to the bytes of each device.
     dropped_chunks : int
         Chunks lost because this program was too slow.
     p50_ms, p99_ms : float
@@ -39,7 +39,7 @@ class RunSummary:
     validity: dict[str, int]
     received: dict[str, int]
     lost: dict[str, int]
-    decoder: DecoderCounters
+    links: tuple[LinkReport, ...]
     dropped_chunks: int
     p50_ms: float
     p99_ms: float
@@ -47,7 +47,6 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``session.toml`` keeps them."""
-        decoder = self.decoder
         return {
             "ticks": self.ticks,
             "states": self.states,
@@ -58,15 +57,24 @@ class RunSummary:
             "validity": self.validity,
             "received": self.received,
             "lost": self.lost,
-            "decoder": {
-                "bytes_in": decoder.bytes_in,
-                "frames": decoder.frames,
-                "crc_errors": decoder.crc_errors,
-                "cobs_errors": decoder.cobs_errors,
-                "too_long": decoder.too_long,
-                "unknown": decoder.unknown,
-                "malformed": decoder.malformed,
-                "duplicates": decoder.duplicates,
-                "restarts": decoder.restarts,
-            },
+            "links": {link.name or "only": _link(link) for link in self.links},
         }
+
+
+def _link(link: LinkReport) -> dict[str, Any]:
+    return {
+        "family": link.family,
+        "bytes_in": link.bytes_in,
+        "messages": link.messages,
+        "reconnects": link.reconnects,
+        "restarts": link.restarts,
+        "duplicates": link.duplicates,
+        "jitter_s": link.jitter_s,
+        "drift": link.drift,
+        "battery": link.battery,
+        "signal_dbm": link.signal_dbm,
+        "refusals": link.refusals,
+        "faults": dict(link.faults),
+        "lost": dict(link.lost),
+        "longest_burst": dict(link.longest_burst),
+    }

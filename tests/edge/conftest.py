@@ -13,6 +13,7 @@ from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import Calibration, SlotCalibration
 from talaria_edge.features import FEATURE_VERSION, channels
 from talaria_edge.kinematics import ANGLES
+from talaria_edge.sanitiser import SlotFlag
 from talaria_edge.spec import METADATA_KEY, ModelSpec
 
 MakeModel = Callable[..., Path]
@@ -140,6 +141,8 @@ def walk_ticks(walk: SimulatedWalk) -> list[Tick]:
             walk.gyr_rads[i],
             (SlotStatus.MEASURED,) * count,
             (0.0,) * count,
+            (0.0,) * count,
+            (SlotFlag.NONE,) * count,
         )
         for i in range(len(walk.t_s))
     ]

@@ -32,7 +32,7 @@ def complaint(*arguments: str) -> str:
     ("source", "cause"),
     [
         ("radio:", "names no source"),
-        ("replay:missing.tlog", "missing.tlog"),
+        ("replay:missing.mcap", "missing.mcap"),
         ("serial:/dev/no-such-port", "no such port"),
         ("sim:?sede=1", "sede"),
         ("sim:?seconds=never", "never"),
@@ -73,14 +73,14 @@ def test_a_broken_toml_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_foreign_file_is_no_recording(tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.tlog").write_text("hello")
-    said = complaint("run", "--source", "replay:x.tlog", "--model", str(tiny_model), "--quiet")
-    assert "not a Talaria frame log" in said
+    (tmp_path / "x.mcap").write_text("hello")
+    said = complaint("run", "--source", "replay:x.mcap", "--model", str(tiny_model), "--quiet")
+    assert "not a Talaria session log" in said
 
 
 def test_the_example_configuration_is_valid() -> None:
     config = load_config(ROOT / "edge" / "deploy" / "example.toml")
-    assert config.source.startswith("serial:")
+    assert config.sources[0].startswith("serial:")
 
 
 def test_a_model_can_be_looked_into(tiny_model: Path) -> None:

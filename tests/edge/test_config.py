@@ -24,14 +24,14 @@ def test_a_key_nearly_right_gets_a_suggestion(tmp_path: Path) -> None:
 
 
 def test_a_key_unlike_any_gets_the_list_of_keys(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'zzz' .*known: source, model"):
+    with pytest.raises(ConfigError, match=r"'zzz' .*known: source, sensors, model"):
         load_config(write(tmp_path, 'source = "sim:"\nzzz = 1\n'))
 
 
 def test_options_override_the_file_and_absent_options_do_not(tmp_path: Path) -> None:
     path = write(tmp_path, 'source = "sim:"\nuser = "anna"\nrate_hz = 50\n')
-    config = load_config(path, source="replay:x.tlog", user=None, rate_hz=200.0)
-    assert (config.source, config.user, config.rate_hz) == ("replay:x.tlog", "anna", 200.0)
+    config = load_config(path, source="replay:x.mcap", user=None, rate_hz=200.0)
+    assert (config.source, config.user, config.rate_hz) == (("replay:x.mcap",), "anna", 200.0)
 
 
 def test_paths_are_meant_from_the_files_folder(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_the_alignment_table_reaches_the_stage() -> None:
     params = AlignmentConfig(max_wait_s=0.2, max_hold_s=0.3).params()
     assert (params.max_wait_s, params.max_hold_s) == (0.2, 0.3)
-    assert Config(source="sim:").alignment.params().max_wait_s == 0.05
+    assert Config(source="sim:").alignment.params().max_wait_s == 0.045

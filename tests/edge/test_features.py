@@ -64,3 +64,19 @@ def test_a_missing_slot_is_refused_at_once() -> None:
     partial = Calibration({"femur_r": UPRIGHT.slots["femur_r"]})
     with pytest.raises(CalibrationError, match="calcn_l"):
         FeatureStage(100.0, partial)
+
+
+def test_rotation_made_up_for_moves_attitudes_and_nothing_else() -> None:
+    still = np.tile([0.0, 9.81, 0.0], (4, 1))
+    plain, caught_up = FeatureStage(100.0, UPRIGHT), FeatureStage(100.0, UPRIGHT)
+    for stage in (plain, caught_up):
+        for _ in range(400):  # past the quick start, when gravity would undo it at once
+            stage.update(still, np.zeros((4, 3)))
+    turn = np.zeros((4, 3))
+    turn[1, 2] = 0.2
+    x = plain.update(still, np.zeros((4, 3))).reshape(4, 9)
+    y = caught_up.update(still, np.zeros((4, 3)), turn).reshape(4, 9)
+    np.testing.assert_allclose(y[:, :6], x[:, :6], atol=1e-6)  # the readings are what they were
+    np.testing.assert_allclose(y[[0, 2, 3], 6:], x[[0, 2, 3], 6:], atol=1e-6)
+    angle = np.arccos(np.clip(x[1, 6:] @ y[1, 6:], -1, 1))
+    assert angle == pytest.approx(0.2, abs=0.01)

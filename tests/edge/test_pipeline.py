@@ -13,6 +13,7 @@ from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import Calibration
 from talaria_edge.model import StreamingModel
 from talaria_edge.pipeline import Pipeline, Validity
+from talaria_edge.sanitiser import SlotFlag
 
 
 def build(model: Path, calibration: Calibration) -> Pipeline:
@@ -99,3 +100,38 @@ def test_after_a_long_loss_it_starts_afresh_and_after_a_short_one_it_goes_on(
             pipeline.step(without(tick, "femur_r", SlotStatus.GONE, 0.2))
         again = [pipeline.step(tick) for tick in walk_ticks[800:850]]
         assert (again == expected) is same
+
+
+def test_heavy_loss_a_range_too_small_and_a_stuck_sensor_are_named(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    pipeline = build(tiny_model, upright)
+    for tick in walk_ticks[:400]:
+        pipeline.step(tick)
+    none = (SlotFlag.NONE,) * 4
+    lossy = pipeline.step(replace(walk_ticks[400], loss=(0.0, 0.0, 0.12, 0.0)))
+    assert (lossy.validity, lossy.reason) == (Validity.DEGRADED, "12% of calcn_r lost")
+    assert lossy.slot_loss == (0.0, 0.0, 0.12, 0.0)
+    little = pipeline.step(replace(walk_ticks[401], loss=(0.0, 0.0, 0.08, 0.0)))
+    assert little.validity is Validity.GOOD
+    saturated = pipeline.step(replace(walk_ticks[402], flags=(SlotFlag.SATURATED, *none[1:])))
+    assert (saturated.validity, saturated.reason) == (
+        Validity.DEGRADED,
+        "femur_r at the end of its range",
+    )
+    gone = without(walk_ticks[403], "femur_l", SlotStatus.GONE, 0.3)
+    stuck = pipeline.step(replace(gone, flags=(SlotFlag.NONE, SlotFlag.STUCK, *none[2:])))
+    assert stuck.reason == "no data from femur_l for 0.30 s (stuck)"
+
+
+def test_filters_run_on_through_a_short_gap_and_start_afresh_after_a_long_one(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    short, long = build(tiny_model, upright), build(tiny_model, upright)
+    for pipeline, lost in ((short, 20), (long, 80)):
+        for tick in walk_ticks[:400]:
+            pipeline.step(tick)
+        for tick in walk_ticks[400 : 400 + lost]:
+            pipeline.step(without(tick, "calcn_l", SlotStatus.GONE, 0.2))
+    assert short.step(walk_ticks[420]).validity is Validity.GOOD
+    assert long.step(walk_ticks[480]).reason == "settling after a start"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from talaria_bridge.recorder import Chunk, FrameLogWriter, read_frame_log
+from talaria_bridge.link import Chunk
+from talaria_bridge.recorder import SessionLogWriter, read_session_log
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import SimulatedWalk
 from talaria_bridge.virtual import schedule_frames
@@ -32,14 +33,14 @@ def environment(tmp_path: Path, upright: Calibration) -> dict[str, str]:
 @pytest.fixture
 def log(tmp_path: Path, walk: SimulatedWalk) -> Path:
     frames = schedule_frames(LEG_SLOTS, walk.t_s, walk.acc_ms2, walk.gyr_rads, walk.rate_hz)
-    with FrameLogWriter(tmp_path / "walk.tlog") as writer:
+    with SessionLogWriter(tmp_path / "walk.mcap") as writer:
         for t_s, data in frames:
             writer.write(Chunk(t_s, data))
-    return tmp_path / "walk.tlog"
+    return tmp_path / "walk.mcap"
 
 
 def recorded_bytes(folder: Path) -> int:
-    log = folder / "frames.tlog"
+    log = folder / "session.mcap"
     return log.stat().st_size if log.exists() else 0
 
 
@@ -68,9 +69,11 @@ def test_a_stopped_session_is_complete(
     assert "gait states" in stdout
     (folder,) = out.iterdir()
     ended = tomllib.loads((folder / "session.toml").read_text())["ended"]
-    reader = read_frame_log(folder / "frames.tlog")
-    assert sum(len(chunk.data) for chunk in reader) == ended["decoder"]["bytes_in"]
-    assert (reader.damaged_records, reader.torn_bytes) == (0, 0)
+    reader = read_session_log(folder / "session.mcap")
+    chunks = [item for item in reader if isinstance(item, Chunk)]
+    (link,) = ended["links"].values()
+    assert sum(len(chunk.data) for chunk in chunks) == link["bytes_in"]
+    assert (reader.damaged, reader.torn_bytes) == (0, 0)
     head, _, body = (folder / "angles.mot").read_text().partition("endheader\n")
     rows = body.splitlines()[1:]
     assert len(rows) == ended["states"] > 0

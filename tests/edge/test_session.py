@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -11,16 +12,20 @@ import numpy as np
 import pytest
 
 from talaria_bridge.errors import CalibrationError, ModelContractError, SourceError
-from talaria_bridge.recorder import Chunk, FrameLogWriter
+from talaria_bridge.link import Chunk, Link
+from talaria_bridge.recorder import SessionLogWriter
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import SimulatedWalk
+from talaria_bridge.vendors import FAMILIES
 from talaria_bridge.virtual import VirtualSerialDevice, schedule_frames
-from talaria_edge.app import run_session
+from talaria_edge.app import SILENCE_S, run_session
 from talaria_edge.calibration import Calibration
+from talaria_edge.capture import Capture
 from talaria_edge.config import Config
 from talaria_edge.kinematics import ANGLES
 from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.profile import UserProfile, load_profile, save_profile
+from talaria_edge.session import Session
 
 Schedule = list[tuple[float, bytes]]
 
@@ -37,7 +42,7 @@ def schedule(walk: SimulatedWalk) -> Schedule:
 
 
 def write_log(path: Path, schedule: Schedule) -> Path:
-    with FrameLogWriter(path) as log:
+    with SessionLogWriter(path) as log:
         for t_s, data in schedule:
             log.write(Chunk(t_s, data))
     return path
@@ -63,12 +68,13 @@ def test_replay_equals_live_bit_for_bit(
         unplugged.start()
         with pytest.raises(SourceError, match="unplugged"):
             run_session(
-                config(f"serial:{device.port}", tiny_model, record_dir=tmp_path / "s"), live.append
+                config(f"serial:{device.port}?retry=0", tiny_model, record_dir=tmp_path / "s"),
+                live.append,
             )
         unplugged.join()
     (folder,) = (tmp_path / "s").iterdir()
     again: list[GaitState] = []
-    run_session(config(f"replay:{folder / 'frames.tlog'}", tiny_model), again.append)
+    run_session(config(f"replay:{folder / 'session.mcap'}", tiny_model), again.append)
     assert len(live) > 450
     assert list(map(key, live)) == list(
         map(key, again)
@@ -78,7 +84,7 @@ def test_replay_equals_live_bit_for_bit(
 def test_a_recorded_session_says_what_it_was_and_opens_as_a_motion_file(
     tiny_model: Path, schedule: Schedule, tmp_path: Path
 ) -> None:
-    log = write_log(tmp_path / "walk.tlog", schedule)
+    log = write_log(tmp_path / "walk.mcap", schedule)
     states: list[GaitState] = []
     summary = run_session(
         config(f"replay:{log}", tiny_model, record_dir=tmp_path / "out"), states.append
@@ -103,7 +109,7 @@ def test_a_recorded_session_says_what_it_was_and_opens_as_a_motion_file(
 def test_a_new_wearer_is_calibrated_from_the_stream_and_kept(
     tiny_model: Path, schedule: Schedule, tmp_path: Path
 ) -> None:
-    log = write_log(tmp_path / "walk.tlog", schedule)
+    log = write_log(tmp_path / "walk.mcap", schedule)
     states: list[GaitState] = []
     run_session(config(f"replay:{log}", tiny_model, user="ben"), states.append)
     assert states
@@ -114,7 +120,7 @@ def test_a_new_wearer_is_calibrated_from_the_stream_and_kept(
 def test_a_stream_that_ends_before_the_calibration_says_what_was_missing(
     tiny_model: Path, schedule: Schedule, tmp_path: Path
 ) -> None:
-    log = write_log(tmp_path / "short.tlog", schedule[:2500])
+    log = write_log(tmp_path / "short.mcap", schedule[:2500])
     with pytest.raises(CalibrationError, match="of walking"):
         run_session(config(f"replay:{log}", tiny_model, user="ben"))
 
@@ -131,11 +137,11 @@ def test_damaged_bytes_end_in_counters(
             damaged.append((t_s, random.bytes(40) + b"\x00" + frame))  # noise on the line
         else:
             damaged.append((t_s, frame))
-    log = write_log(tmp_path / "damaged.tlog", damaged)
+    log = write_log(tmp_path / "damaged.mcap", damaged)
     states: list[GaitState] = []
     summary = run_session(config(f"replay:{log}", tiny_model), states.append)
-    counters = summary.decoder
-    assert counters.crc_errors + counters.cobs_errors + counters.malformed + counters.unknown > 50
+    (link,) = summary.links
+    assert sum(link.faults.values()) > 50
     assert 0 < sum(summary.lost.values()) < 0.03 * len(schedule)
     settled = states[300:]
     assert sum(s.validity is Validity.GOOD for s in settled) > 0.9 * len(settled)
@@ -153,7 +159,7 @@ def test_a_dead_sensor_invalidates_and_does_not_crash(
     died_s = 6.0
     # The survivors' own numbering runs on; the dead one simply stops.
     mixed = [f for f in whole if f[0] < died_s] + [f for f in part if f[0] >= died_s]
-    log = write_log(tmp_path / "dead.tlog", mixed)
+    log = write_log(tmp_path / "dead.mcap", mixed)
     states: list[GaitState] = []
     run_session(config(f"replay:{log}", tiny_model), states.append)
     after = [s for s in states if s.validity is Validity.INVALID]
@@ -165,7 +171,7 @@ def test_a_dead_sensor_invalidates_and_does_not_crash(
 def test_a_model_for_another_rate_or_other_slots_is_refused(
     tiny_model: Path, schedule: Schedule, tmp_path: Path
 ) -> None:
-    log = write_log(tmp_path / "walk.tlog", schedule[:50])
+    log = write_log(tmp_path / "walk.mcap", schedule[:50])
     with pytest.raises(ModelContractError, match="100 Hz"):
         run_session(config(f"replay:{log}", tiny_model, rate_hz=50.0))
     with pytest.raises(ModelContractError, match="femur_l"):
@@ -181,7 +187,7 @@ def test_frames_of_many_samples_arrive_slot_by_slot_and_nothing_is_missed(
     joined: dict[float, bytes] = {}
     for t_s, frame in batched:
         joined[t_s] = joined.get(t_s, b"") + frame
-    log = write_log(tmp_path / "batched.tlog", list(joined.items()))
+    log = write_log(tmp_path / "batched.mcap", list(joined.items()))
     states: list[GaitState] = []
     run_session(config(f"replay:{log}", tiny_model), states.append)
     assert len(states) > 1550
@@ -200,7 +206,38 @@ def test_a_sensor_lost_while_calibrating_is_not_calibrated_from_a_frozen_reading
         walk.rate_hz,
     )
     lost = [f for f in schedule if not 7.0 <= f[0] < 8.0] + [f for f in part if 7.0 <= f[0] < 8.0]
-    log = write_log(tmp_path / "lost.tlog", sorted(lost, key=lambda frame: frame[0]))
+    log = write_log(tmp_path / "lost.mcap", sorted(lost, key=lambda frame: frame[0]))
     with pytest.raises(CalibrationError, match="still"):
         run_session(config(f"replay:{log}", tiny_model, user="ben"))
     assert load_profile("ben").calibration is None
+
+
+def test_what_a_sensor_cannot_tell_is_said_when_it_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    capture = Capture(config("sim:", tmp_path))
+    links = [Link(f"ble:witmotion/{k}", "witmotion", slot) for k, slot in enumerate(LEG_SLOTS)]
+    capture.open(links, (), {})
+    assert [record.getMessage() for record in caplog.records] == [FAMILIES["witmotion"].caveat]
+
+
+def test_a_line_on_which_everybody_falls_silent_is_announced_while_it_lasts(
+    tiny_model: Path, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced_s: list[float] = []
+    monkeypatch.setattr(Session, "silence", lambda _, seconds: announced_s.append(seconds))
+    one_second = [frame for frame in schedule if frame[0] < 1.0]
+    with VirtualSerialDevice(one_second) as device:
+
+        def unplug_a_while_later() -> None:
+            device.wait(30.0)
+            time.sleep(0.6)
+            device.unplug()
+
+        unplugged = threading.Thread(target=unplug_a_while_later)
+        unplugged.start()
+        with pytest.raises(SourceError, match="unplugged"):
+            run_session(config(f"serial:{device.port}?retry=0", tiny_model))
+        unplugged.join()
+    assert announced_s
+    assert SILENCE_S < announced_s[-1] < 0.5  # well before the device is gone for good

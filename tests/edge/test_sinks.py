@@ -14,11 +14,14 @@ import pytest
 from rich.console import Console
 
 from talaria_bridge.errors import RecordingError
-from talaria_bridge.recorder import Chunk, read_frame_log
+from talaria_bridge.link import Chunk
+from talaria_bridge.receiver import LinkReport
+from talaria_bridge.recorder import read_session_log
 from talaria_edge.alignment import SlotStatus
 from talaria_edge.calibration import CalibrationProgress
 from talaria_edge.gait import EventKind, GaitEvent, Phase
 from talaria_edge.pipeline import GaitState, Validity
+from talaria_edge.sanitiser import SlotFlag
 from talaria_edge.sinks.opensim import MotWriter
 from talaria_edge.sinks.recording import SessionRecording
 from talaria_edge.sinks.terminal import LiveStats, TerminalView, angle_bar
@@ -35,6 +38,8 @@ def state(t_s: float, angle_rad: float = 0.5, **more: object) -> GaitState:
         "phase": {"r": Phase.STANCE, "l": Phase.SWING},
         "events": (),
         "slot_status": (SlotStatus.MEASURED, SlotStatus.GONE),
+        "slot_loss": (0.0, 0.25),
+        "slot_flags": (SlotFlag.NONE, SlotFlag.STUCK),
         "validity": Validity.GOOD,
         "reason": "",
     }
@@ -98,7 +103,7 @@ def test_an_invalid_tick_is_a_gap_and_never_an_old_number(tmp_path: Path) -> Non
 
 
 def test_a_session_folder_holds_bytes_angles_and_events(tmp_path: Path) -> None:
-    session = SessionRecording(tmp_path / "out", "anna", NAMES, {"source": "sim:"}, NOON)
+    session = SessionRecording(tmp_path / "out", "anna", NAMES, {"source": "sim:"}, now=NOON)
     session.write_raw(Chunk(5.0, b"\x01\x02\x00"))
     session.show(state(100.0))
     event = GaitEvent(100.008, "l", EventKind.INITIAL_CONTACT)
@@ -107,7 +112,7 @@ def test_a_session_folder_holds_bytes_angles_and_events(tmp_path: Path) -> None:
     session.close()
     session.close()
     assert session.folder == tmp_path / "out" / "20261121-120000-anna"
-    assert list(read_frame_log(session.folder / "frames.tlog")) == [Chunk(5.0, b"\x01\x02\x00")]
+    assert list(read_session_log(session.folder / "session.mcap")) == [Chunk(5.0, b"\x01\x02\x00")]
     assert [row[0] for row in read_mot(session.folder / "angles.mot")[1]] == [0.0, 0.01]
     assert (session.folder / "events.csv").read_text() == "t_s,side,kind\n0.0080,l,initial\n"
     about = tomllib.loads((session.folder / "session.toml").read_text())
@@ -117,8 +122,8 @@ def test_a_session_folder_holds_bytes_angles_and_events(tmp_path: Path) -> None:
 
 
 def test_sessions_of_the_same_second_do_not_share_a_folder(tmp_path: Path) -> None:
-    first = SessionRecording(tmp_path, "anna", NAMES, {}, NOON)
-    second = SessionRecording(tmp_path, "anna", NAMES, {}, NOON)
+    first = SessionRecording(tmp_path, "anna", NAMES, {}, now=NOON)
+    second = SessionRecording(tmp_path, "anna", NAMES, {}, now=NOON)
     assert first.folder != second.folder
     first.close()
     second.close()
@@ -132,7 +137,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def screen() -> Console:
-    return Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    return Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None)
 
 
 def shown(screen: Console) -> str:
@@ -140,9 +145,31 @@ def shown(screen: Console) -> str:
     return screen.file.getvalue()
 
 
+def link_report(**more: object) -> LinkReport:
+    fields: dict[str, object] = {
+        "name": "ble:talaria/F1",
+        "family": "talaria",
+        "connected": True,
+        "reconnects": 2,
+        "bytes_in": 1000,
+        "messages": 30,
+        "faults": {"crc_errors": 3},
+        "duplicates": 0,
+        "restarts": 1,
+        "lost": {"femur_r": 7},
+        "longest_burst": {"femur_r": 4},
+        "battery": 0.81,
+        "signal_dbm": -60.0,
+        "jitter_s": 0.004,
+        "drift": 2e-5,
+        "refusals": (),
+    }
+    return LinkReport(**(fields | more))
+
+
 def view(screen: Console) -> TerminalView:
     return TerminalView(
-        "T", ("femur_r", "calcn_r"), lambda: LiveStats({"calcn_r": 0.25}, 0.4, 1.2), screen
+        "T", ("femur_r", "calcn_r"), lambda: LiveStats((link_report(),), 0.4, 1.2), screen
     )
 
 
@@ -151,9 +178,12 @@ def test_the_view_shows_angles_phases_losses_and_times(screen: Console) -> None:
     terminal.show(state(0.0, math.radians(30)))
     terminal.close()
     text = shown(screen)
-    for part in ("30.0°", "-30.0°", "right stance", "left swing", "calcn_r gone (25.0% lost)"):
+    for part in ("30.0°", "-30.0°", "right stance", "left swing", "calcn_r gone (25% lost, stuck)"):
         assert part in text
     assert "p50 0.40 ms, p99 1.20 ms" in text
+    words = " ".join(text.split())
+    assert "ble:talaria/F1: jitter 4 ms, 7 lost (at most 4 in a row), 3 damaged" in words
+    assert "2 reconnections, 1 restarts, battery 81%, signal -60 dBm" in words
 
 
 def test_the_view_shows_no_number_it_does_not_believe(screen: Console) -> None:
@@ -170,7 +200,7 @@ def test_the_view_draws_at_most_five_times_a_second(screen: Console) -> None:
 
     def stats() -> LiveStats:
         asked.append(1)
-        return LiveStats({}, 0.0, 0.0)
+        return LiveStats((), 0.0, 0.0)
 
     terminal = TerminalView("T", ("femur_r", "calcn_r"), stats, screen)
     for k in range(50):
@@ -185,7 +215,7 @@ def test_the_view_tells_the_wearer_what_to_do(screen: Console) -> None:
     terminal.silence(3.0)
     terminal.close()
     assert "Stand still." in shown(screen)
-    assert "No data from any sensor for 3 s" in shown(screen)
+    assert "No data from any sensor for 3.0 s" in shown(screen)
 
 
 @pytest.mark.parametrize("degrees", [-1e9, -40.0, -3.0, 0.0, 55.0, 100.0, 1e9, math.nan])

@@ -3,8 +3,10 @@
 ``<out>/<YYYYmmdd-HHMMSS>-<user>/`` holds
 
 =================  ==============================================================================
-``frames.tlog``    every byte the sensors sent, with its arrival time: replays bit for bit
-``angles.mot``     the angles in degrees, OpenSim's names, from the end of calibration on
+``session.mcap``   every byte the sensors sent, with its arrival time: replays bit for bit; and the
+                   ticks and gait states made of them, for Foxglove and for ``talaria export``
+``angles.mot``     the angles in degrees, OpenSim's names, from the end of calibration on; absent
+                   where there was no model
 ``events.csv``     ``t_s,side,kind`` of every contact
 ``session.toml``   source, model and its checksum, calibration; counters once it has ended
 =================  ==============================================================================
@@ -15,22 +17,56 @@ the first gait state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from talaria_bridge.errors import RecordingError
-from talaria_bridge.recorder import Chunk, FrameLogWriter
+from talaria_bridge.link import Item, Link
+from talaria_bridge.recorder import LOG_FILE, SessionLogWriter
+from talaria_edge.alignment import Tick
 from talaria_edge.pipeline import GaitState
+from talaria_edge.sanitiser import names_of
 from talaria_edge.sinks.opensim import MotWriter
 from talaria_edge.toml_out import write_toml
 
-FRAMES_FILE = "frames.tlog"
 ANGLES_FILE = "angles.mot"
 EVENTS_FILE = "events.csv"
 SESSION_FILE = "session.toml"
 SESSION_VERSION = 1
+TICKS_TOPIC = "/ticks"
+GAIT_TOPIC = "/gait"
+_NUMBER = {"type": ["number", "null"]}
+_VECTOR = {"type": "array", "items": {"type": "number"}}
+TICK_SCHEMA = {
+    "type": "object",
+    "properties": {"t_s": {"type": "number"}, "index": {"type": "integer"}},
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "acc_ms2": _VECTOR,
+            "gyr_rads": _VECTOR,
+            "status": {"type": "string"},
+            "age_s": _NUMBER,
+            "loss": {"type": "number"},
+            "flags": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+}
+GAIT_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "t_s": {"type": "number"},
+        "index": {"type": "integer"},
+        "angles_deg": {"type": "object", "additionalProperties": _NUMBER},
+        "phase": {"type": "object", "additionalProperties": {"type": "string"}},
+        "events": {"type": "array", "items": {"type": "object"}},
+        "validity": {"type": "string"},
+        "reason": {"type": "string"},
+    },
+}
 
 
 class SessionRecording:
@@ -46,6 +82,8 @@ class SessionRecording:
         The angles, in column order.
     about : mapping
         What ``session.toml`` says from the start.
+    links : sequence of Link
+        Of the source.
     now : datetime, optional
         Wall clock at the start, for the folder's name.
 
@@ -61,6 +99,7 @@ class SessionRecording:
         user: str,
         names: Sequence[str],
         about: Mapping[str, Any],
+        links: Sequence[Link] = (),
         now: datetime | None = None,
     ) -> None:
         now = now or datetime.now().astimezone()
@@ -75,18 +114,24 @@ class SessionRecording:
             self.folder = _fresh_folder(out, f"{now:%Y%m%d-%H%M%S}-{user}")
             self._events = (self.folder / EVENTS_FILE).open("w", buffering=1, encoding="utf-8")
             self._events.write("t_s,side,kind\n")
-            self._frames = FrameLogWriter(self.folder / FRAMES_FILE)
+            self._log = SessionLogWriter(self.folder / LOG_FILE, links, int(now.timestamp() * 1e9))
         except OSError as err:
             raise RecordingError(
                 f"No session can be recorded in {out} ({err.strerror}): choose another folder with "
                 "--record, or give --no-record."
             ) from None
-        self._angles = MotWriter(self.folder / ANGLES_FILE, names, self.folder.name)
+        self._angles = (
+            MotWriter(self.folder / ANGLES_FILE, names, self.folder.name) if names else None
+        )
         self.note({})
 
-    def write_raw(self, chunk: Chunk) -> None:
+    def write_raw(self, item: Item) -> None:
         """Record what the sensors sent, before anything is made of it."""
-        self._frames.write(chunk)
+        self._log.write(item)
+
+    def tick(self, tick: Tick) -> None:
+        """Record one instant of the common clock."""
+        self._log.write_json(TICKS_TOPIC, tick.t_s, tick_fields(tick), TICK_SCHEMA)
 
     def note(self, more: Mapping[str, Any]) -> None:
         """Add to ``session.toml`` and rewrite it."""
@@ -103,7 +148,9 @@ class SessionRecording:
         if self._t0_s is None:
             self._t0_s = state.t_s
             self.note({"t0_s": state.t_s})
-        self._angles.write(state.t_s - self._t0_s, state.angles_rad)
+        self._log.write_json(GAIT_TOPIC, state.t_s, gait_fields(state), GAIT_SCHEMA)
+        if self._angles is not None:
+            self._angles.write(state.t_s - self._t0_s, state.angles_rad)
         try:
             for event in state.events:
                 self._events.write(f"{event.t_s - self._t0_s:.4f},{event.side},{event.kind}\n")
@@ -118,10 +165,46 @@ class SessionRecording:
             return
         self._closed = True
         try:
-            self._angles.close()
+            if self._angles is not None:
+                self._angles.close()
         finally:
-            self._frames.close()
             self._events.close()
+            self._log.close()
+
+
+def tick_fields(tick: Tick) -> dict[str, Any]:
+    """Name what a tick holds, slot by slot, as JSON can carry it."""
+    # Five digits are finer than any sensor; the raw bytes beside it hold every bit.
+    acc, gyr = tick.acc_ms2.round(5).tolist(), tick.gyr_rads.round(5).tolist()
+    slots = {
+        slot: {
+            "acc_ms2": acc[i],
+            "gyr_rads": gyr[i],
+            "status": tick.status[i],
+            "age_s": _finite(tick.age_s[i]),
+            "loss": round(tick.loss[i], 4),
+            "flags": names_of(tick.flags[i]),
+        }
+        for i, slot in enumerate(tick.slots)
+    }
+    return {"t_s": tick.t_s, "index": tick.index, **slots}
+
+
+def gait_fields(state: GaitState) -> dict[str, Any]:
+    """Name what a gait state holds, angles in degrees, as JSON can carry it."""
+    return {
+        "t_s": state.t_s,
+        "index": state.index,
+        "angles_deg": {n: _finite(math.degrees(v)) for n, v in state.angles_rad.items()},
+        "phase": dict(state.phase),
+        "events": [{"t_s": e.t_s, "side": e.side, "kind": e.kind} for e in state.events],
+        "validity": state.validity,
+        "reason": state.reason,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 5) if math.isfinite(value) else None
 
 
 def _fresh_folder(out: Path, name: str) -> Path:

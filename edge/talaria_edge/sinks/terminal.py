@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -14,10 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from talaria_edge.alignment import SlotStatus
+from talaria_bridge.receiver import LinkReport
+from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import CalibrationProgress
 from talaria_edge.gait import SIDES, Phase
 from talaria_edge.pipeline import GaitState, Validity
+from talaria_edge.sanitiser import SlotFlag, names_of
 
 REDRAW_S = 0.2
 _SIDE_NAMES = {"r": "right", "l": "left"}
@@ -36,9 +38,9 @@ _BAR_CELLS = 35
 
 @dataclass(frozen=True, slots=True)
 class LiveStats:
-    """What the view shows beside the gait: losses per slot (share, 0..1) and step times, ms."""
+    """What the view shows beside the gait: how the links do, and step times, ms."""
 
-    loss: Mapping[str, float]
+    links: Sequence[LinkReport]
     p50_ms: float
     p99_ms: float
 
@@ -86,8 +88,8 @@ class TerminalView:
 
     def silence(self, seconds: float) -> None:
         """Say that no sensor has spoken for a while."""
-        text = Text(f"No data from any sensor for {seconds:.0f} s.", style="bold red")
-        self._draw(Panel(text, title=self._title))
+        links = self._read_stats().links
+        self._draw(render_silence(seconds, links, self._title))
 
     def close(self) -> None:
         """Draw the last state and give the terminal back."""
@@ -107,6 +109,59 @@ class TerminalView:
         self._live.update(picture, refresh=True)
 
 
+class SensorView:
+    """A live view of sensors alone, for recording without a model.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the panel.
+    read_links : callable
+        Asked for the links at each redraw.
+    console : Console, optional
+        Where to draw.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        read_links: Callable[[], Sequence[LinkReport]],
+        console: Console | None = None,
+    ) -> None:
+        self._title = title
+        self._read_links = read_links
+        self._next_draw_s = -math.inf
+        self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
+        self._live.start()
+
+    def show(self, tick: Tick) -> None:
+        """Show how the sensors are at one tick, if it is time to draw."""
+        now_s = time.monotonic()
+        if now_s >= self._next_draw_s:
+            self._next_draw_s = now_s + REDRAW_S
+            self._live.update(render_tick(tick, self._read_links(), self._title), refresh=True)
+
+    def silence(self, seconds: float) -> None:
+        """Say that no sensor has spoken for a while."""
+        self._live.update(render_silence(seconds, self._read_links(), self._title), refresh=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._live.stop()
+
+
+def render_tick(tick: Tick, links: Sequence[LinkReport], title: str) -> Panel:
+    """Picture of the sensors at one tick: what each measures, and how it and its link do."""
+    table = Table("sensor", "specific force, m/s²", "angular rate, °/s", "")
+    for i, slot in enumerate(tick.slots):
+        acc = " ".join(f"{v:7.2f}" for v in tick.acc_ms2[i])
+        gyr = " ".join(f"{math.degrees(v):7.1f}" for v in tick.gyr_rads[i])
+        row = slice(i, i + 1)
+        how = render_slots((slot,), tick.status[row], tick.loss[row], tick.flags[row])
+        table.add_row(slot, acc, gyr, how)
+    return Panel(Group(table, *(_link_text(link) for link in links)), title=title)
+
+
 def render_calibration(progress: CalibrationProgress, title: str) -> Panel:
     """Picture of a calibration under way."""
     bar = ProgressBar(total=1.0, completed=progress.fraction, width=40)
@@ -124,13 +179,33 @@ def render_state(state: GaitState, slots: tuple[str, ...], stats: LiveStats, tit
             name, shown, angle_bar(math.degrees(value)), style=None if believed else "dim"
         )
     phases = Text("   ").join(_phase_text(side, state.phase.get(side)) for side in SIDES)
-    sensors = Text("   ").join(
-        Text(f"{slot} {status} ({stats.loss.get(slot, 0.0):.1%} lost)", style=_COLOURS[status])
-        for slot, status in zip(slots, state.slot_status, strict=True)
-    )
+    slots_and_links = [
+        render_slots(slots, state.slot_status, state.slot_loss, state.slot_flags),
+        *(_link_text(link) for link in stats.links),
+    ]
     belief = Text(f"{state.validity} {state.reason}".strip(), style=_COLOURS[state.validity])
     cost = Text(f"step p50 {stats.p50_ms:.2f} ms, p99 {stats.p99_ms:.2f} ms", style="dim")
-    return Panel(Group(angles, Text(), phases, sensors, belief, cost), title=title)
+    return Panel(Group(angles, Text(), phases, *slots_and_links, belief, cost), title=title)
+
+
+def render_silence(seconds: float, links: Sequence[LinkReport], title: str) -> Panel:
+    """Picture of a session in which no sensor speaks."""
+    text = Text(f"No data from any sensor for {seconds:.1f} s.", style="bold red")
+    return Panel(Group(text, *(_link_text(link) for link in links)), title=title)
+
+
+def render_slots(
+    slots: Sequence[str],
+    status: Sequence[SlotStatus],
+    loss: Sequence[float],
+    flags: Sequence[SlotFlag],
+) -> Text:
+    """Say of each sensor whether it was measured, what was lost, and what is odd about it."""
+    parts = []
+    for slot, how, lost, odd in zip(slots, status, loss, flags, strict=True):
+        notes = [f"{lost:.0%} lost", *names_of(odd)]
+        parts.append(Text(f"{slot} {how} ({', '.join(notes)})", style=_COLOURS[how]))
+    return Text("   ").join(parts)
 
 
 def angle_bar(degrees: float) -> str:
@@ -149,6 +224,28 @@ def angle_bar(degrees: float) -> str:
             cells[i] = "█"
     cells[zero] = "│"
     return "".join(cells)
+
+
+def _link_text(link: LinkReport) -> Text:
+    damaged = sum(link.faults.values())
+    notes = [
+        f"jitter {link.jitter_s * 1e3:.0f} ms",
+        f"{sum(link.lost.values())} lost (at most {max(link.longest_burst.values(), default=0)} in a row)",
+    ]
+    if damaged:
+        notes.append(f"{damaged} damaged")
+    if link.reconnects:
+        notes.append(f"{link.reconnects} reconnections")
+    if link.restarts:
+        notes.append(f"{link.restarts} restarts")
+    if link.battery is not None:
+        notes.append(f"battery {link.battery:.0%}")
+    if link.signal_dbm is not None:
+        notes.append(f"signal {link.signal_dbm:.0f} dBm")
+    notes += link.refusals
+    how = "" if link.connected else "not connected: "
+    style = "dim" if link.connected else "bold red"
+    return Text(f"{link.name or 'link'}: {how}{', '.join(notes)}", style=style)
 
 
 def _phase_text(side: str, phase: Phase | None) -> Text:
