@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from talaria_bridge.errors import TalariaError
-from talaria_bridge.recorder import Chunk, FrameLogWriter
+from talaria_bridge.link import Chunk
+from talaria_bridge.recorder import SessionLogWriter
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.virtual import schedule_frames
 from talaria_edge.spec import ModelSpec
@@ -303,7 +304,7 @@ def frames(
     recording: Annotated[
         str, typer.Option(help="Name of the recording, such as Sub02/CSBaseline.")
     ],
-    file: Annotated[Path, typer.Option("--out", help="Frame log to write (.tlog).")],
+    file: Annotated[Path, typer.Option("--out", help="Session log to write (.mcap).")],
 ) -> None:
     """Turn a recording into the frames a device would have sent, for 'talaria run' or 'talaria play'."""
     person = recording.split("/", maxsplit=1)[0]
@@ -317,7 +318,7 @@ def frames(
     schedule = schedule_frames(
         LEG_SLOTS, chosen.t_s, chosen.acc_ms2[:, rows], chosen.gyr_rads[:, rows], chosen.rate_hz
     )
-    with FrameLogWriter(file) as log:
+    with SessionLogWriter(file) as log:
         for t_s, block in schedule:
             log.write(Chunk(t_s, block))
     out.print(

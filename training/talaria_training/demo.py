@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from talaria_bridge.decoder import FrameDecoder, SampleAssembler
 from talaria_bridge.errors import RecordingError
-from talaria_bridge.recorder import read_frame_log
+from talaria_bridge.receiver import Receiver
+from talaria_bridge.recorder import read_session_log
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import random_params, simulate_walk
 from talaria_bridge.virtual import VirtualSerialDevice, schedule_frames
@@ -220,7 +220,7 @@ def live(
 
     with VirtualSerialDevice(schedule) as device:
         config = Config(
-            source=f"serial:{device.port}",
+            source=(f"serial:{device.port}",),
             model=files["after"],
             user=_USER,
             rate_hz=stretch.rate_hz,
@@ -230,13 +230,12 @@ def live(
         )
         summary = run_session(config, keep)
     assert summary.folder is not None  # it was told where to record
-    log = summary.folder / "frames.tlog"
-    replay = config.model_copy(update={"source": f"replay:{log}", "record_dir": None})
+    replay = config.model_copy(update={"source": (f"replay:{summary.folder}",), "record_dir": None})
     again: list[GaitState] = []
     run_session(replay, again.append)
     before: list[GaitState] = []
     run_session(replay.model_copy(update={"model": files["before"]}), before.append)
-    clock = sample_times(log)
+    clock = sample_times(summary.folder)
     errors = [_rmse_deg(run, clock, stretch) for run in (before, states)]
     return LiveResult(
         rmse_deg={name: (errors[0][j], errors[1][j]) for j, name in enumerate(ANGLES)},
@@ -249,12 +248,13 @@ def live(
     )
 
 
-def sample_times(log: Path) -> NDArray[np.float64]:
-    """Host seconds of every sample number of the first slot in a frame log."""
-    decoder, assembler = FrameDecoder(), SampleAssembler()
+def sample_times(session: Path) -> NDArray[np.float64]:
+    """Host seconds of every sample number of the first slot in a recorded session."""
+    items = read_session_log(session)
+    receiver = Receiver(items.links)
     times: dict[int, float] = {}
-    for chunk in read_frame_log(log):
-        for sample in assembler.push(decoder.feed(chunk.data), chunk.t_s):
+    for item in items:
+        for sample in receiver.push(item):
             if sample.slot == LEG_SLOTS[0]:
                 times[sample.seq] = sample.t_s
     return np.array([[seq, t_s] for seq, t_s in sorted(times.items())])
