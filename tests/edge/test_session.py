@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from talaria_bridge.commands import Start, encode_command
+from talaria_bridge.device import VirtualTalaria
 from talaria_bridge.errors import CalibrationError, ModelContractError, SourceError
-from talaria_bridge.link import Chunk, Link
+from talaria_bridge.link import Chunk, Item, Link, LinkEvent, LinkNews
 from talaria_bridge.recorder import SessionLogWriter
+from talaria_bridge.replay import PacedSource
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import SimulatedWalk
 from talaria_bridge.vendors import FAMILIES
 from talaria_bridge.virtual import VirtualSerialDevice, schedule_frames
-from talaria_edge.app import SILENCE_S, run_session
+from talaria_edge.app import SILENCE_S, record_session, run_session
 from talaria_edge.calibration import Calibration
 from talaria_edge.capture import Capture
 from talaria_edge.config import Config
@@ -241,3 +244,18 @@ def test_a_line_on_which_everybody_falls_silent_is_announced_while_it_lasts(
         unplugged.join()
     assert announced_s
     assert SILENCE_S < announced_s[-1] < 0.5  # well before the device is gone for good
+
+
+def test_devices_are_told_to_stop_when_they_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, link = VirtualTalaria("femur_r"), Link("test:", slot="femur_r")
+    device.write(encode_command(Start(1)))
+    items: list[Item] = [LinkEvent(0.0, link.name, LinkNews.CONNECTED)]
+    for k in range(200):
+        acc, gyr = (0.01 * (k % 7), 9.8, 0.0), (0.01 * (k % 5), 0.0, 0.0)
+        items += [Chunk(k / 100, d, link.name) for _, d in device.sample(k / 100, acc, gyr)]
+    source = PacedSource("test:", lambda: items, "fast")
+    monkeypatch.setattr(source, "send", lambda _, data: device.write(data))
+    monkeypatch.setattr("talaria_edge.app.open_source", lambda *_: source)
+    assert device.streaming
+    record_session(Config(source="test:", slots=("femur_r",), record_dir=None, display=False))
+    assert not device.streaming
