@@ -7,6 +7,7 @@ the sensors; here they are put together, and people are drawn.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -206,3 +207,19 @@ def _bone(params: WalkerParams, body: BodyMotion, slot: str) -> Bone:
         impacts_s=np.array(impacts),
         slide_rad=slide,
     )
+
+
+def main() -> None:
+    """Write the readings of the walk of seed ``argv[1]``, ``argv[2]`` seconds long, to standard output."""
+    walk = simulate_walk(int(sys.argv[1]), seconds=float(sys.argv[2]))
+    np.savez(
+        sys.stdout.buffer,
+        t_s=walk.t_s,
+        acc_ms2=walk.acc_ms2,
+        gyr_rads=walk.gyr_rads,
+        rate_hz=walk.rate_hz,
+    )
+
+
+if __name__ == "__main__":
+    main()

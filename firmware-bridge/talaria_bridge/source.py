@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
 from urllib.parse import parse_qsl
 
+import numpy as np
+
 from talaria_bridge.errors import SourceError
 from talaria_bridge.inbox import Inbox
 from talaria_bridge.link import OWN_FAMILY, Item, Link, Transport
 from talaria_bridge.replay import PacedSource, replay_source
-from talaria_bridge.samples import SLOTS
+from talaria_bridge.samples import LEG_SLOTS, SLOTS
 from talaria_bridge.vendors import FAMILIES
 from talaria_bridge.vendors.family import Family, SerialProfile
 
@@ -362,15 +367,27 @@ def _retry_s(spec: SourceSpec) -> float:
 
 
 def _simulation(spec: SourceSpec) -> Source:
-    from talaria_bridge.simulator import simulate_walk  # noqa: PLC0415
     from talaria_bridge.virtual import schedule_chunks  # noqa: PLC0415
 
     seed = spec.whole("seed", 0, 0, 2**32 - 1)
     seconds = spec.number("seconds", 60.0, 1.0, 3_600.0)
 
     def items() -> Sequence[Item]:
-        walk = simulate_walk(seed, seconds=seconds)
-        readings = (walk.t_s, walk.acc_ms2, walk.gyr_rads)
-        return schedule_chunks(walk.slots, *readings, walk.rate_hz, spec.name)
+        with np.load(io.BytesIO(_simulated(seed, seconds))) as walk:
+            readings = (walk["t_s"], walk["acc_ms2"], walk["gyr_rads"])
+            return schedule_chunks(LEG_SLOTS, *readings, float(walk["rate_hz"]), spec.name)
 
     return PacedSource(spec.text, items, spec.pace())
+
+
+def _simulated(seed: int, seconds: float) -> bytes:
+    """Let another process simulate: the walker needs 100 MB of scipy, and no session needs it after."""
+    program = [sys.executable, "-P", "-m", "talaria_bridge.simulator", f"{seed}", f"{seconds!r}"]
+    done = subprocess.run(program, capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise SourceError(
+            f"The simulated walker ended with status {done.returncode} ({said[-1]}): see whether "
+            "'pip check' finds this installation whole."
+        )
+    return done.stdout
