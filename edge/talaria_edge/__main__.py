@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,17 +17,24 @@ from talaria_bridge.recorder import read_session_log
 from talaria_bridge.uart import serial_ports
 from talaria_bridge.virtual import VirtualSerialDevice
 from talaria_edge.again import config_of
-from talaria_edge.app import record_session, run_session
+from talaria_edge.app import record_session, run_live, run_session
+from talaria_edge.calibrate_session import CalibrateOptions, CalibrateSession
 from talaria_edge.config import load_config
+from talaria_edge.doctor import any_failed, checks_json, examine
 from talaria_edge.export import export_session, load_session
+from talaria_edge.findings import Grade
 from talaria_edge.model import model_file, read_spec
 from talaria_edge.printing import (
+    print_calibration,
+    print_checks,
     print_found,
+    print_labels,
     print_offsets,
     print_ports,
     print_spec,
     print_summary,
 )
+from talaria_edge.service import configure_logging
 from talaria_edge.shake import by_slot, shake_offsets
 
 app = typer.Typer(
@@ -43,6 +50,14 @@ SourceOption = Annotated[
     typer.Option(
         help="serial:PORT, tcp:HOST:PORT, ble:FAMILY/ADDRESS?slot=SLOT, replay:SESSION or sim:; "
         "give it again for each further device."
+    ),
+]
+
+SinkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Where states go, too: csv:PATH, mot:PATH, osc:HOST:PORT, ws:HOST:PORT or lsl:NAME; "
+        "give it again for each further one."
     ),
 ]
 
@@ -63,6 +78,11 @@ def _one_sentence() -> Iterator[None]:
             err=True,
         )
         raise typer.Exit(2) from None
+
+
+def _given(**options: Any) -> dict[str, Any] | None:
+    """Keep the options of a table that were given; None if none was."""
+    return {key: value for key, value in options.items() if value is not None} or None
 
 
 def _show_version(wanted: bool) -> None:
@@ -95,6 +115,17 @@ def run(
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Calibrate although the profile knows how.")
     ] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Show the session in a browser.")
+    ] = False,
+    dashboard_host: Annotated[
+        str | None, typer.Option(help="Serve it here; 0.0.0.0 lets others in who know the token.")
+    ] = None,
+    dashboard_port: Annotated[int | None, typer.Option(help="Serve it on this port.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Answer /metrics and /healthz on this [HOST:]PORT.")
+    ] = None,
+    sink: SinkOption = None,
 ) -> None:
     """Turn a stream of sensor frames into live joint angles, and record the session."""
     with _one_sentence():
@@ -108,8 +139,52 @@ def run(
             rate_hz=rate_hz,
             display=False if quiet else None,
             recalibrate=recalibrate or None,
+            metrics=metrics,
+            sinks=sink or None,
+            dashboard=_given(on=dashboard or None, host=dashboard_host, port=dashboard_port),
         )
+        if settings.dashboard.on:
+            typer.echo(f"Dashboard: {settings.dashboard.url}", err=True)
+        configure_logging(display=settings.display)
         print_summary(run_session(settings))
+
+
+@app.command()
+def calibrate(
+    user: Annotated[str, typer.Option(help="In whose profile the calibration is kept.")],
+    source: SourceOption = None,
+    config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Where session folders go.")] = None,
+    no_record: Annotated[bool, typer.Option("--no-record", help="Write only the profile.")] = False,
+    swing: Annotated[
+        bool, typer.Option("--swing", help="Swing each leg too: that settles right and left.")
+    ] = False,
+    min_grade: Annotated[
+        Literal["A", "B", "C"], typer.Option(help="Refuse a calibration that is worse.")
+    ] = "C",
+    force: Annotated[bool, typer.Option("--force", help="Keep it all the same.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this long.")] = None,
+    rate_hz: Annotated[float | None, typer.Option(help="Rate of the common clock.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No live view.")] = False,
+) -> None:
+    """Calibrate a wearer: stand still, walk, and see how good it was; the profile keeps it."""
+    with _one_sentence():
+        settings = load_config(
+            config,
+            source=source or None,
+            user=user,
+            record_dir=False if no_record else record,
+            seconds=seconds,
+            rate_hz=rate_hz,
+            display=False if quiet else None,
+        )
+        configure_logging(display=settings.display)
+        options = CalibrateOptions(Grade(min_grade), force=force, swing=swing)
+        session = CalibrateSession(settings, options)
+        try:
+            run_live(session)
+        finally:
+            print_calibration(session.report, session.profile)
 
 
 @app.command()
@@ -155,6 +230,7 @@ def record(
     slots: Annotated[
         str | None, typer.Option(help="The sensors worn, separated by commas.")
     ] = None,
+    user: Annotated[str | None, typer.Option(help="Whom the recording is of.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No live view.")] = False,
 ) -> None:
     """Record what the sensors send, without a model."""
@@ -165,8 +241,10 @@ def record(
             record_dir=out,
             seconds=seconds,
             slots=None if slots is None else tuple(slots.split(",")),
+            user=user,
             display=False if quiet else None,
         )
+        configure_logging(display=settings.display)
         print_summary(record_session(settings))
 
 
@@ -176,11 +254,14 @@ def replay(
     model: Annotated[Path | None, typer.Option(help="Another model than it was run with.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Do not wait between samples.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No live view.")] = False,
+    sink: SinkOption = None,
 ) -> None:
     """Show a recorded session once more, through the same model and calibration."""
     with _one_sentence():
         pace: Literal["real", "fast"] = "fast" if fast else "real"
-        settings, calibration = config_of(session, model, pace, display=not quiet)
+        settings, calibration = config_of(
+            session, model, pace, display=not quiet, sinks=tuple(sink or ())
+        )
         print_summary(run_session(settings, calibration=calibration))
 
 
@@ -192,6 +273,25 @@ def shake(
     with _one_sentence():
         samples = [s for link in load_session(session).links.values() for s in link]
         print_offsets(shake_offsets(*by_slot(samples)))
+
+
+@app.command()
+def label(
+    session: Annotated[Path, typer.Argument(help="A session's folder.")],
+    reference: Annotated[Path, typer.Option(help="Angles by something else: .mot, .sto or .csv.")],
+    unit: Annotated[
+        Literal["deg", "rad"] | None, typer.Option(help="Of the angles, if the file does not say.")
+    ] = None,
+    lag: Annotated[
+        float | None,
+        typer.Option(help="Seconds to add to the file's times, where you know better."),
+    ] = None,
+) -> None:
+    """Bring measured joint angles onto a session's clock and keep them there to fine-tune on."""
+    with _one_sentence():
+        from talaria_edge.labels.attach import label_session  # noqa: PLC0415  scipy.stats is large
+
+        print_labels(label_session(session, reference, unit, lag))
 
 
 @app.command()
@@ -213,6 +313,27 @@ def model(
     """Print what a model file says about itself."""
     with _one_sentence():
         print_spec(read_spec(path), model_file(path))
+
+
+@app.command()
+def doctor(
+    source: SourceOption = None,
+    model: Annotated[Path | None, typer.Option(help="A model's folder or .onnx file.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose profile would be used.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Look for what would keep a session from running here; exit with 1 if there is something."""
+    with _one_sentence():
+        settings = load_config(
+            config, needs_source=False, source=source or None, model=model, user=user
+        )
+        checks = examine(settings)
+    if as_json:
+        typer.echo(checks_json(checks))
+    else:
+        print_checks(checks)
+    raise typer.Exit(int(any_failed(checks)))
 
 
 def main() -> None:

@@ -13,7 +13,12 @@ from talaria_edge.sinks.recording import SESSION_FILE
 
 
 def config_of(
-    folder: Path, model: Path | None, pace: Literal["real", "fast"], *, display: bool
+    folder: Path,
+    model: Path | None,
+    pace: Literal["real", "fast"],
+    *,
+    display: bool,
+    sinks: tuple[str, ...] = (),
 ) -> tuple[Config, Calibration | None]:
     """Read how a session was run.
 
@@ -25,6 +30,8 @@ def config_of(
         Another model than the one it was run with.
     pace : {"real", "fast"}
     display : bool
+    sinks : tuple of str
+        Where the states go.
 
     Returns
     -------
@@ -54,6 +61,7 @@ def config_of(
         alignment=about.get("alignment"),
         record_dir=False,
         display=display,
+        sinks=sinks,
     )
     return config, calibration
 

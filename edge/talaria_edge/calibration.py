@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from talaria_bridge.errors import CalibrationError
+from talaria_edge.kinematics import rotate
 from talaria_edge.orientation import track
 
 FloatArray = NDArray[np.float64]
@@ -158,12 +158,11 @@ def flexion_axis(gyr_rads: FloatArray, q_world_sensor: FloatArray) -> FloatArray
     -------
     ndarray, shape (3,)
     """
-    rotation = Rotation.from_quat(q_world_sensor, scalar_first=True)
-    level = rotation.apply(gyr_rads)[:, :2]
+    level = rotate(q_world_sensor, gyr_rads)[:, :2]
     level = level - level.mean(axis=0)
     _, vectors = np.linalg.eigh(level.T @ level)
     axis = np.array([*vectors[:, -1], 0.0])
-    return np.asarray(rotation.inv().apply(axis).mean(axis=0))
+    return np.asarray(rotate(q_world_sensor * [1.0, -1.0, -1.0, -1.0], axis).mean(axis=0))
 
 
 def foot_moving(
@@ -195,7 +194,7 @@ def stride_direction(
     ndarray, shape (3,)
         Sum of the horizontal displacements of all whole swings, m.
     """
-    free = Rotation.from_quat(q_world_sensor, scalar_first=True).apply(acc_ms2)
+    free = rotate(q_world_sensor, acc_ms2)
     margin = round(0.05 * rate_hz)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], moving.astype(int), [0]])))
     total = np.zeros(3)
@@ -247,24 +246,40 @@ def calibrate(
                 f"{slot} has no foot sensor on its own leg to tell forward from backward by: "
                 f"put a sensor on calcn_{slot[-1]}."
             )
-        q = track(acc_ms2[still.start :, i], gyr_rads[still.start :, i], rate_hz)
+        # The attitude filter is not exactly indifferent to how a sensor is turned, so it is always
+        # shown the same turn, whatever the mounting.
+        coarse = _coarse_axes(acc_ms2[still, i], gyr_rads[walking, i])
+        acc, gyr = acc_ms2[:, i] @ coarse.T, gyr_rads[:, i] @ coarse.T
+        q = track(acc[still.start :], gyr[still.start :], rate_hz)
         walk = slice(walking.start - still.start, walking.stop - still.start)
         moving = foot_moving(gyr_rads[walking, foot], rate_hz, params)
-        right = flexion_axis(gyr_rads[walking, i], q[walk])
+        right = flexion_axis(gyr[walking], q[walk])
         if slot.startswith("calcn"):
-            sign = _foot_sign(acc_ms2[walking, i], q[walk], right, moving, rate_hz)
+            sign = _foot_sign(acc[walking], q[walk], right, moving, rate_hz)
         else:
-            sign = float(np.sign((gyr_rads[walking, i] @ right)[moving].sum()))
+            sign = float(np.sign((gyr[walking] @ right)[moving].sum()))
         if sign == 0.0:
             raise CalibrationError(
                 f"No whole stride of {slot} was found in {(walking.stop - walking.start) / rate_hz:.0f} s "
                 "of walking, so forward is unknown: walk at least five steps straight ahead."
             )
-        up = acc_ms2[still, i].mean(axis=0)
-        rotation = segment_axes(up, sign * right)
+        rotation = segment_axes(acc[still].mean(axis=0), sign * right) @ coarse
         bias, restless = _rest(gyr_rads[still, i], params)
         found[slot] = SlotCalibration(slot, rotation, bias, 1.0 / (0.03**2 + restless**2))
     return Calibration(found)
+
+
+def _coarse_axes(still_ms2: FloatArray, walking_rads: FloatArray) -> FloatArray:
+    """Sensor to a frame that turns with the sensor: up at rest, and the main level axis of turning.
+
+    Its sign follows the skew of the swing: arbitrary, but the same for every mounting.
+    """
+    up = still_ms2.mean(axis=0)
+    up = up / np.linalg.norm(up)
+    level = walking_rads - np.outer(walking_rads @ up, up)
+    axis = np.linalg.eigh(level.T @ level)[1][:, -1]
+    swing = level @ axis
+    return segment_axes(up, axis if (swing**3).sum() >= 0.0 else -axis)
 
 
 def _foot_sign(
@@ -275,14 +290,15 @@ def _foot_sign(
     rate_hz: float,
 ) -> float:
     forward = stride_direction(acc_ms2, q, moving, rate_hz)
-    right_world = Rotation.from_quat(q, scalar_first=True).apply(right).mean(axis=0)
+    right_world = rotate(q, right).mean(axis=0)
     # Up is world z, so forward x up points to the right.
     return float(np.sign(np.cross(forward, [0.0, 0.0, 1.0]) @ right_world))
 
 
 def _rest(gyr_rads: FloatArray, params: CalibrationParams) -> tuple[FloatArray, float]:
     restless = float(np.linalg.norm(gyr_rads, axis=1).mean())
-    calm = bool((gyr_rads.std(axis=0) < params.bias_rads).all())
+    spread_rads = float(np.linalg.eigvalsh(np.cov(gyr_rads.T))[-1]) ** 0.5
+    calm = spread_rads < params.bias_rads
     return (gyr_rads.mean(axis=0) if calm else np.zeros(3)), restless
 
 
@@ -316,9 +332,43 @@ def average(calibrations: Iterable[Calibration]) -> Calibration:
 class CalibrationProgress:
     """Where the session stands: stage, how much of it is done (0 to 1), and what the wearer should do."""
 
-    stage: Literal["standing", "walking", "done"]
+    stage: Literal["standing", "walking", "swinging", "done"]
     fraction: float
     hint: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """What a calibration is made from: a still moment and a walk, in one unbroken run of ticks.
+
+    Attributes
+    ----------
+    slots : tuple of str
+    rate_hz : float
+    acc_ms2, gyr_rads : ndarray, shape (T, S, 3)
+        Readings in sensor frames.
+    still, walking : slice
+        Sample ranges of the two.
+    """
+
+    slots: tuple[str, ...]
+    rate_hz: float
+    acc_ms2: FloatArray
+    gyr_rads: FloatArray
+    still: slice
+    walking: slice
+
+    def calibrate(self, params: CalibrationParams | None = None) -> Calibration:
+        """Calibrate from this stretch; see `calibrate`."""
+        return calibrate(
+            self.slots,
+            self.acc_ms2,
+            self.gyr_rads,
+            self.still,
+            self.walking,
+            self.rate_hz,
+            params,
+        )
 
 
 class CalibrationCollector:
@@ -372,6 +422,17 @@ class CalibrationCollector:
 
         A walk that gives no usable axes starts the session over, with the reason as the hint.
         """
+        stretch = self.collect(acc_ms2, gyr_rads)
+        if stretch is None:
+            return None
+        try:
+            return stretch.calibrate(self.params)
+        except CalibrationError as err:
+            self._restart(f"{err} Starting over: stand still.")
+            return None
+
+    def collect(self, acc_ms2: FloatArray, gyr_rads: FloatArray) -> Stretch | None:
+        """Take one tick like `update`, but return the readings themselves once there are enough."""
         rates = np.linalg.norm(gyr_rads, axis=1)
         self._recent.append((acc_ms2.copy(), gyr_rads.copy(), float(rates.mean())))
         if self._has_still:
@@ -384,7 +445,7 @@ class CalibrationCollector:
             return None
         if len(self._kept) - self._walk_start < self._walk_ticks:
             return None
-        return self._try_calibrate()
+        return self._stretch()
 
     def _watch_standing(self) -> None:
         if self._stride_rads > self.params.walk_rads:
@@ -401,16 +462,12 @@ class CalibrationCollector:
             self._has_still = True
             self._kept = [(acc, gyr) for acc, gyr, _ in self._recent]
 
-    def _try_calibrate(self) -> Calibration | None:
+    def _stretch(self) -> Stretch:
         assert self._walk_start is not None  # only called while walking
         acc = np.array([row[0] for row in self._kept])
         gyr = np.array([row[1] for row in self._kept])
         still, walking = slice(0, self._still_ticks), slice(self._walk_start, len(self._kept))
-        try:
-            return calibrate(self.slots, acc, gyr, still, walking, self.rate_hz, self.params)
-        except CalibrationError as err:
-            self._restart(f"{err} Starting over: stand still.")
-            return None
+        return Stretch(self.slots, self.rate_hz, acc, gyr, still, walking)
 
     def finish(self) -> None:
         """Say why there is no calibration, when the samples have ended without one.

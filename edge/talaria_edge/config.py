@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import secrets
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from talaria_bridge.errors import ConfigError
 from talaria_bridge.samples import LEG_SLOTS, SLOTS
 from talaria_edge.alignment import AlignmentParams
+from talaria_edge.dashboard.address import is_loopback
+from talaria_edge.output_spec import beside, parse_output
 
 
 class _Strict(BaseModel):
@@ -28,6 +32,58 @@ class AlignmentConfig(_Strict):
     def params(self) -> AlignmentParams:
         """Return the same as the stage wants it."""
         return AlignmentParams(**self.model_dump())
+
+
+class DiskConfig(_Strict):
+    """How much of the disk recordings may take.
+
+    Attributes
+    ----------
+    keep_free_gb : float
+        A recording is closed, and none is begun, while less than this is free; 1 GB is 1e9 bytes.
+    max_gb : float or None
+        Before a session, finished ones are removed, the oldest first, until the rest fits; None
+        removes nothing.
+    """
+
+    keep_free_gb: float = Field(default=0.5, ge=0)
+    max_gb: float | None = Field(default=None, gt=0)
+
+
+class DashboardConfig(_Strict):
+    """The page in the browser.
+
+    Attributes
+    ----------
+    on : bool
+    host : str
+        Address to serve it on; by default only this machine can reach it.
+    port : int
+    token : str or None
+        What a browser must know. Beyond this machine one is made up where none is given.
+    """
+
+    on: bool = False
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8765, ge=0, le=65535)
+    token: str | None = Field(default=None, min_length=16, pattern=r"^[A-Za-z0-9._~-]+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_open(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("token") is None:
+            host = data.get("host", "127.0.0.1")
+            if isinstance(host, str) and not is_loopback(host):
+                return {**data, "token": secrets.token_urlsafe(16)}
+        return data
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser."""
+        everywhere = self.host in {"0.0.0.0", "::"}
+        host = socket.gethostname() if everywhere else self.host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
 
 class Config(_Strict):
@@ -57,6 +113,13 @@ class Config(_Strict):
     seconds : float or None
         Stop after this much of the sensors' time.
     alignment : AlignmentConfig
+    disk : DiskConfig
+    metrics : str or None
+        ``HOST:PORT`` to answer ``/metrics`` and ``/healthz`` on; a port alone means this machine
+        only. None answers nobody.
+    dashboard : DashboardConfig
+    sinks : tuple of str
+        Where gait states go beside the recording; see `talaria_edge.output_spec`.
     """
 
     source: tuple[str, ...] = ()
@@ -70,6 +133,10 @@ class Config(_Strict):
     recalibrate: bool = False
     seconds: float | None = Field(default=None, gt=0)
     alignment: AlignmentConfig = AlignmentConfig()
+    disk: DiskConfig = DiskConfig()
+    metrics: str | None = None
+    dashboard: DashboardConfig = DashboardConfig()
+    sinks: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -78,6 +145,32 @@ class Config(_Strict):
             f"{spec}{'&' if '?' in spec else '?'}slot={slot}" for slot, spec in self.sensors.items()
         )
         return (*self.source, *worn)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of `metrics`."""
+        if self.metrics is None:
+            return None
+        host, _, port = self.metrics.rpartition(":")
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _known_address(cls, value: Any) -> Any:
+        if value is False or value is None:
+            return None
+        text = str(value)
+        host, _, port = text.rpartition(":")
+        if not (port.isascii() and port.isdigit() and int(port) <= 65535) or "/" in host:
+            raise ValueError("write host:port, a port, or false")
+        return text
+
+    @field_validator("sinks")
+    @classmethod
+    def _known_sinks(cls, sinks: tuple[str, ...]) -> tuple[str, ...]:
+        for text in sinks:
+            parse_output(text)
+        return sinks
 
     @field_validator("source", mode="before")
     @classmethod
@@ -109,13 +202,22 @@ class Config(_Strict):
         return None if value is False else value
 
 
-def load_config(path: Path | None, **overrides: Any) -> Config:
+_TABLES: dict[str, type[BaseModel]] = {
+    "alignment": AlignmentConfig,
+    "disk": DiskConfig,
+    "dashboard": DashboardConfig,
+}
+
+
+def load_config(path: Path | None, *, needs_source: bool = True, **overrides: Any) -> Config:
     """Read a device's TOML and lay the command line's options over it.
 
     Parameters
     ----------
     path : Path or None
         None when the options say everything. Relative paths in the file are meant from its folder.
+    needs_source : bool
+        Whether to refuse a configuration that names no source.
     **overrides
         Fields of `Config`; None means that the option was not given.
 
@@ -130,8 +232,10 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
     given = {key: value for key, value in overrides.items() if value is not None}
     if "source" in given:
         data.pop("sensors", None)  # the command line names the whole of what to read, or nothing
+    if "dashboard" in given:
+        given["dashboard"] = {**data.get("dashboard", {}), **given["dashboard"]}
     data |= given
-    if not data.get("source") and not data.get("sensors"):
+    if needs_source and not data.get("source") and not data.get("sensors"):
         raise ConfigError(
             f"No source of samples is named in {where}: give --source serial:PORT, "
             "ble:FAMILY/ADDRESS?slot=SLOT, replay:SESSION or sim:."
@@ -141,9 +245,11 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
     except ValidationError as err:
         first = err.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        value = (
+            "..." if "token" in f"{key}{first['input']}" else repr(first["input"])
+        )  # a secret stays one
         raise ConfigError(
-            f"{key} = {first['input']!r} in {where} is wrong ({first['msg']}): change it and start "
-            "again."
+            f"{key} = {value} in {where} is wrong ({first['msg']}): change it and start again."
         ) from None
 
 
@@ -162,19 +268,22 @@ def _read(path: Path) -> dict[str, Any]:
     for key in ("model", "record_dir"):
         if isinstance(data.get(key), str):
             data[key] = path.parent / Path(data[key]).expanduser()
+    if isinstance(data.get("sinks"), list):
+        data["sinks"] = [beside(s, path.parent) if isinstance(s, str) else s for s in data["sinks"]]
     return data
 
 
 def _check_keys(data: dict[str, Any], where: str) -> None:
     """Refuse unknown keys here, because pydantic cannot say which key was meant."""
     levels: list[tuple[dict[str, Any], type[BaseModel], str]] = [(data, Config, "")]
-    if isinstance(data.get("alignment"), dict):
-        levels.append((data["alignment"], AlignmentConfig, "alignment."))
-    for table, model, prefix in levels:
-        for key in table:
-            if key in model.model_fields:
+    for table, model in _TABLES.items():
+        if isinstance(data.get(table), dict):
+            levels.append((data[table], model, f"{table}."))
+    for keys, level, prefix in levels:
+        for key in keys:
+            if key in level.model_fields:
                 continue
-            near = difflib.get_close_matches(key, model.model_fields, n=1)
+            near = difflib.get_close_matches(key, level.model_fields, n=1)
             fix = f"did you mean '{near[0]}'?" if near else "remove it."
-            known = "" if near else f" (known: {', '.join(model.model_fields)})"
+            known = "" if near else f" (known: {', '.join(level.model_fields)})"
             raise ConfigError(f"Unknown key '{prefix}{key}' in {where}{known}: {fix}")

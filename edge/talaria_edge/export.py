@@ -120,8 +120,14 @@ def export_session(folder: Path, to: str, out: Path) -> list[Path]:
     return writers[to](session, out)
 
 
-def load_session(folder: Path) -> Exported:
+def load_session(folder: Path, *, links: bool = True) -> Exported:
     """Read a session folder.
+
+    Parameters
+    ----------
+    folder : Path
+    links : bool
+        Whether to decode what each link brought, too; `Exported.links` is empty otherwise.
 
     Raises
     ------
@@ -158,7 +164,7 @@ def load_session(folder: Path) -> Exported:
             if row is not None
             for event in row["events"]
         ],
-        links=_by_link(folder),
+        links=_by_link(folder) if links else {},
         origin_s=origin_s,
     )
 

@@ -19,7 +19,7 @@ from talaria_edge.spec import Channel
 
 FloatArray = NDArray[np.float64]
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 """Raise it whenever a number below changes: a model trained on other features is then refused."""
 
 _AXES = ("x", "y", "z")
@@ -28,14 +28,15 @@ _MIRROR_ROTATION = np.array([-1.0, -1.0, 1.0])  # an axial vector: x and y turn
 
 
 def channels(slots: Sequence[str] = LEG_SLOTS) -> tuple[Channel, ...]:
-    """Name the feature channels, in order: per slot specific force, angular rate, world up."""
+    """Name the feature channels: per slot specific force, angular rate, world up; then who is there."""
     per_slot = (("acc", "m/s^2"), ("gyr", "rad/s"), ("up", "1"))
-    return tuple(
+    motion = tuple(
         Channel(name=f"{slot}.{kind}_{axis}", unit=unit, frame="segment, left mirrored")
         for slot in slots
         for kind, unit in per_slot
         for axis in _AXES
     )
+    return motion + tuple(Channel(name=f"{s}.present", unit="1", frame="none") for s in slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,14 @@ class FeatureStage:
         rotation = np.where(left, _MIRROR_ROTATION, 1.0)
         self._mirror = np.concatenate([vector, rotation, vector], axis=1).astype(np.float32)
         self.segment: SegmentState | None = None
+        self.attitude: FloatArray | None = None  # (S, 4), segment to world, of the last tick
 
     def update(
-        self, acc_ms2: FloatArray, gyr_rads: FloatArray, turn_rad: FloatArray | None = None
+        self,
+        acc_ms2: FloatArray,
+        gyr_rads: FloatArray,
+        turn_rad: FloatArray | None = None,
+        present: Sequence[bool] | None = None,
     ) -> NDArray[np.float32]:
         """Advance by one tick.
 
@@ -96,10 +102,13 @@ class FeatureStage:
         turn_rad : ndarray, shape (S, 3), optional
             Rotation that earlier readings failed to tell; see `Tick.turn_rad`. Only the attitudes
             take it up: no leg turned like that within this tick.
+        present : sequence of S bool, optional
+            Which rows are readings and not stand-ins; all, if absent. A network does not look at the
+            others.
 
         Returns
         -------
-        ndarray of float32, shape (9 S,)
+        ndarray of float32, shape (10 S,)
             Channels as named by `channels(slots)`.
         """
         acc = np.einsum("sij,sj->si", self._to_segment, acc_ms2)
@@ -109,15 +118,25 @@ class FeatureStage:
             rate = gyr + np.einsum("sij,sj->si", self._to_segment, turn_rad) * self._rate_hz
         q = np.array([f.update(a, g) for f, a, g in zip(self._filters, acc, rate, strict=True)])
         up = up_in_sensor(q)
+        self.attitude = q
         self.segment = SegmentState(acc, gyr, up)
-        features: NDArray[np.float32] = np.concatenate([acc, gyr, up], axis=1, dtype=np.float32)
-        return np.multiply(features, self._mirror, dtype=np.float32).ravel()
+        motion: NDArray[np.float32] = np.concatenate([acc, gyr, up], axis=1, dtype=np.float32)
+        there = np.ones(len(acc), np.float32)
+        if present is not None:
+            there[:] = present
+            motion[there == 0.0] = 0.0  # a slot never heard of holds no number at all
+        return np.concatenate([(motion * self._mirror).ravel(), there])
+
+    def restart(self, row: int) -> None:
+        """Forget one slot's attitude: its sensor has been away for too long to know how it turned."""
+        self._filters[row].reset()
 
     def reset(self) -> None:
         """Forget all attitudes."""
         for filter_ in self._filters:
             filter_.reset()
         self.segment = None
+        self.attitude = None
 
     @property
     def state(self) -> list[FloatArray | None]:

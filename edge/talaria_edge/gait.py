@@ -30,6 +30,30 @@ class Phase(StrEnum):
     SWING = "swing"
 
 
+class SubPhase(StrEnum):
+    """The parts of a gait cycle: stance's four, bounded by the other foot's contacts, and swing.
+
+    Loading response ends as the other foot leaves the ground, mid-stance as the heel rises, terminal
+    stance as the other foot lands, and pre-swing as this foot leaves the ground.
+    """
+
+    UNKNOWN = "unknown"
+    LOADING_RESPONSE = "loading_response"
+    MID_STANCE = "mid_stance"
+    TERMINAL_STANCE = "terminal_stance"
+    PRE_SWING = "pre_swing"
+    SWING = "swing"
+
+
+class GaitClass(StrEnum):
+    """What kind of movement the legs make."""
+
+    UNKNOWN = "unknown"
+    STILL = "still"
+    WALKING = "walking"
+    STIFF_KNEE = "stiff_knee"
+
+
 class EventKind(StrEnum):
     """The two moments that bound stance."""
 
@@ -44,6 +68,26 @@ class GaitEvent:
     t_s: float
     side: str
     kind: EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class LegState:
+    """One leg at one instant.
+
+    Attributes
+    ----------
+    phase : Phase
+    sub_phase : SubPhase
+    cycle : float
+        Share of the gait cycle since this leg's initial contact, 0 to 1; NaN when unknown.
+    confidence : float
+        How sure the detector is of the phase, 0 to 1.
+    """
+
+    phase: Phase = Phase.UNKNOWN
+    sub_phase: SubPhase = SubPhase.UNKNOWN
+    cycle: float = math.nan
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

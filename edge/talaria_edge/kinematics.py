@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
-from scipy.spatial.transform import Rotation
 
 FloatArray = NDArray[np.float64]
 
@@ -44,6 +42,24 @@ def sagittal_tilt_rad(up_segment: FloatArray) -> FloatArray:
     return np.asarray(np.arctan2(up_segment[..., 0], up_segment[..., 1]))
 
 
+def rotate(q_world_segment: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Express segment vectors in the world.
+
+    Parameters
+    ----------
+    q_world_segment : ndarray, shape (..., 4)
+        Scalar-first unit quaternions; conjugate them for the way back.
+    vectors : ndarray, shape (..., 3)
+
+    Returns
+    -------
+    ndarray, shape (..., 3)
+    """
+    scalar, axis = q_world_segment[..., :1], q_world_segment[..., 1:]
+    aside = 2.0 * np.cross(axis, vectors)
+    return np.asarray(vectors + scalar * aside + np.cross(axis, aside))
+
+
 def align_headings(
     q_world_segment: dict[str, FloatArray], rate_hz: float, window_s: float = 8.0
 ) -> dict[str, FloatArray]:
@@ -66,6 +82,10 @@ def align_headings(
     dict of slot to ndarray, shape (T, 4)
         Headings are those of the pelvis plus each segment's own fast movement.
     """
+    # scipy takes 25 MB, and what runs live does without it.
+    from scipy.ndimage import uniform_filter1d  # noqa: PLC0415
+    from scipy.spatial.transform import Rotation  # noqa: PLC0415
+
     width = max(1, round(window_s * rate_hz))
     rotation = {s: Rotation.from_quat(q, scalar_first=True) for s, q in q_world_segment.items()}
     right = {s: r.apply([0.0, 0.0, 1.0]) for s, r in rotation.items()}
@@ -97,6 +117,8 @@ def joint_angles_rad(q_world_segment: dict[str, FloatArray]) -> dict[str, FloatA
     Each joint is read as intrinsic z-x-y rotations (flexion, adduction, rotation), OpenSim's order
     for the hip. Left adduction and rotation change sign so that they mean the same movement.
     """
+    from scipy.spatial.transform import Rotation  # noqa: PLC0415  as above
+
     rotation = {s: Rotation.from_quat(q, scalar_first=True) for s, q in q_world_segment.items()}
     angles: dict[str, FloatArray] = {}
     for side, mirror in (("r", 1.0), ("l", -1.0)):

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import ModelContractError
 from talaria_edge.features import FEATURE_VERSION, channels
 from talaria_edge.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 MODEL_FILE = "model.onnx"
 
@@ -89,8 +91,8 @@ class StreamingModel:
 
         Returns
         -------
-        (O,) array
-            The outputs, radians, in the order of `output_names`.
+        (W,) array
+            The angles in radians, in the order of `output_names`, then the heads of the spec.
         """
         feed = {"x": np.asarray(x, np.float32).reshape(1, self._channels), **self._state}
         y, *new = self._session.run(self._wanted, feed)
@@ -133,10 +135,10 @@ class StreamingModel:
         y = [self.step(np.array(row, np.float32)) for row in parity.x][-1]
         self.reset()
         worst = float(np.max(np.abs(y - np.array(parity.y)))) if len(y) == len(parity.y) else np.inf
-        if not worst <= parity.tolerance_rad:
+        if not worst <= parity.tolerance:
             raise ModelContractError(
                 f"{self.path} does not compute here what it computed in training (off by "
-                f"{worst:.2g} rad, allowed {parity.tolerance_rad:.2g}), so the file is damaged or "
+                f"{worst:.2g}, allowed {parity.tolerance:.2g}), so the file is damaged or "
                 "onnxruntime is: copy the model again and compare it with its SHA256SUMS."
             )
 
@@ -173,6 +175,10 @@ def read_spec(path: Path | str) -> ModelSpec:
 
 
 def _open(file: Path) -> ort.InferenceSession:
+    # On a processor its wheel was not built for this kills the process: 'talaria doctor' must be able
+    # to say so first.
+    import onnxruntime as ort  # noqa: PLC0415
+
     options = ort.SessionOptions()
     # One small step per tick: more threads, or threads that spin, only take from the radio.
     options.intra_op_num_threads = 1
@@ -229,7 +235,7 @@ def _check_graph(session: ort.InferenceSession, spec: ModelSpec, file: Path) -> 
     has = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
     wants: dict[str, list[int]] = {
         "x": [1, len(spec.channels)],
-        "y": [1, len(spec.outputs)],
+        "y": [1, spec.width],
         **{state.input: list(state.shape) for state in spec.states},
         **{state.output: list(state.shape) for state in spec.states},
     }

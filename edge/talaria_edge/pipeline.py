@@ -1,7 +1,8 @@
-"""Read this first: what happens to one tick between the common clock and the wearer's angles.
+"""Read this first: what happens to one tick between the common clock and the wearer's gait.
 
     tick -> calibrated segment frames -> one orientation filter per slot -> features
-         -> one network step -> angles;  foot rates -> stance, swing and contact events
+         -> one network step -> angles with intervals, contact, cycle, class
+         -> phases and events per leg, beside the rules' -> strides -> what of it to believe
 
 `Pipeline.step` is an ordinary function of the ticks it has been given: no clock, no queue, nothing
 that calls back. The live session, a replay and training's evaluation all call this one.
@@ -10,7 +11,7 @@ that calls back. The live session, a replay and training's evaluation all call t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -21,17 +22,30 @@ from numpy.typing import NDArray
 from talaria_bridge.errors import ModelContractError
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import Calibration
+from talaria_edge.classify import ClassMemory, ClassStage
 from talaria_edge.features import FeatureStage
-from talaria_edge.gait import SIDES, FootMemory, GaitEvent, GaitParams, GaitStage, Phase
+from talaria_edge.gait import (
+    SIDES,
+    FootMemory,
+    GaitClass,
+    GaitEvent,
+    GaitParams,
+    GaitStage,
+    LegState,
+    Phase,
+)
+from talaria_edge.heads import Heads
+from talaria_edge.legs import LegMemory, LegStage, LegView
 from talaria_edge.sanitiser import SlotFlag, names_of
 from talaria_edge.spec import ModelSpec
+from talaria_edge.strides import Stride, StrideMemory, StrideStage
 
 _WHY_SILENT = SlotFlag.STUCK | SlotFlag.NOT_FINITE
 """What the sanitiser may have refused a slot's samples for."""
 
 
 class Validity(StrEnum):
-    """How far the angles of a tick may be believed."""
+    """How far a number may be believed."""
 
     GOOD = "good"
     DEGRADED = "degraded"
@@ -49,13 +63,24 @@ class GaitState:
     t_s : float
         The instant, host seconds.
     angles_rad : dict of OpenSim name to float
-        NaN for every angle when ``validity`` is *invalid*: a stale angle is never shown as new.
-    phase : dict of side to Phase
+        NaN where the angle is *invalid*: a stale angle is never shown as new.
+    interval_rad : dict of OpenSim name to float
+        Half-width of the interval that holds the true angle 90 % of the time; NaN where the model
+        does not know, or the angle is invalid.
+    angle_validity : dict of OpenSim name to Validity
+    legs : dict of side to LegState
     events : tuple of GaitEvent
-        Contacts seen on this tick, usually none.
+        Contacts announced on this tick, usually none.
+    gait_class : GaitClass
+        Of the last whole stride.
+    class_confidence : float
+        Its chance, 0 to 1.
+    strides : tuple of Stride
+        Completed on this tick, usually none.
     slot_status, slot_loss, slot_flags : tuple
         In the order of the tick's slots; see `Tick`.
     validity : Validity
+        *Good* if every angle is, *invalid* if none can be given.
     reason : str
         Why it is not good; empty when it is.
     """
@@ -63,18 +88,28 @@ class GaitState:
     index: int
     t_s: float
     angles_rad: dict[str, float]
-    phase: dict[str, Phase]
+    interval_rad: dict[str, float]
+    angle_validity: dict[str, Validity]
+    legs: dict[str, LegState]
     events: tuple[GaitEvent, ...]
+    gait_class: GaitClass
+    class_confidence: float
+    strides: tuple[Stride, ...]
     slot_status: tuple[SlotStatus, ...]
     slot_loss: tuple[float, ...]
     slot_flags: tuple[SlotFlag, ...]
     validity: Validity
     reason: str
 
+    @property
+    def phase(self) -> dict[str, Phase]:
+        """Stance or swing, per side."""
+        return {side: leg.phase for side, leg in self.legs.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineParams:
-    """How the pipeline starts, and how it comes back after a loss.
+    """How the pipeline starts, how it comes back after a loss, and what it refuses to show.
 
     Attributes
     ----------
@@ -85,11 +120,14 @@ class PipelineParams:
         After a longer gap the old attitudes are worth less than a fresh start.
     max_loss : float
         Share of a slot's samples lost over the last second above which the angles are degraded.
+    max_interval_rad : float
+        An angle known no better than this half-width (20°) is not shown.
     """
 
-    settle_s: float = 3.0
+    settle_s: float = 2.5
     reset_after_s: float = 0.5
     max_loss: float = 0.1
+    max_interval_rad: float = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +137,11 @@ class PipelineState:
     features: list[NDArray[np.float64] | None]
     model: dict[str, NDArray[np.float32]]
     gait: dict[str, FootMemory]
-    settled_at_s: float
-    last_t_s: float
+    legs: dict[str, LegMemory]
+    gait_class: ClassMemory
+    strides: StrideMemory
+    settled_at_s: tuple[float, ...]
+    last_t_s: tuple[float, ...]
 
 
 class Model(Protocol):
@@ -110,7 +151,7 @@ class Model(Protocol):
     state: dict[str, NDArray[np.float32]]
 
     def step(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Advance by one tick: features in, radians out."""
+        """Advance by one tick: features in; angles in radians out, then the spec's heads."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -144,23 +185,28 @@ class Pipeline:
         params: PipelineParams | None = None,
         gait_params: GaitParams | None = None,
     ) -> None:
-        if model.spec.rate_hz != rate_hz:
+        spec = model.spec
+        if spec.rate_hz != rate_hz:
             raise ModelContractError(
-                f"Model {model.spec.model_id} was trained at {model.spec.rate_hz:g} Hz but the "
-                f"ticks come at {rate_hz:g} Hz: set rate_hz = {model.spec.rate_hz:g}."
+                f"Model {spec.model_id} was trained at {spec.rate_hz:g} Hz but the "
+                f"ticks come at {rate_hz:g} Hz: set rate_hz = {spec.rate_hz:g}."
             )
-        self.slots = model.spec.slots
-        self.output_names = tuple(output.name for output in model.spec.outputs)
+        self.slots = spec.slots
+        self.output_names = tuple(output.name for output in spec.outputs)
         self.params = params or PipelineParams()
         self._model = model
+        self._heads = Heads(spec)
         self._features = FeatureStage(rate_hz, calibration, self.slots)
         self._gait = GaitStage(rate_hz, gait_params)
+        self._legs = LegStage(rate_hz, self._heads.delay_s)
+        limit = None if spec.familiarity is None else spec.familiarity.limit
+        self._class = ClassStage(self._heads.classes, limit)
         self._feet = {
             side: self.slots.index(f"calcn_{side}")
             for side in SIDES
             if f"calcn_{side}" in self.slots
         }
-        self._nothing = dict.fromkeys(self.output_names, math.nan)
+        self._strides = StrideStage(rate_hz, self._feet)
         self.reset()
 
     def reset(self) -> None:
@@ -168,8 +214,16 @@ class Pipeline:
         self._features.reset()
         self._model.reset()
         self._gait.reset()
-        self._settled_at_s = math.nan
-        self._last_t_s = math.nan
+        self._legs.reset()
+        self._class.reset()
+        self._strides.reset()
+        self._settled_at_s = [math.nan] * len(self.slots)
+        self._last_t_s = [math.nan] * len(self.slots)
+
+    @property
+    def attitude(self) -> NDArray[np.float64] | None:
+        """Attitudes of the segments at the last tick, shape (S, 4), segment to world; headings drift."""
+        return self._features.attitude
 
     @property
     def state(self) -> PipelineState:
@@ -178,8 +232,11 @@ class Pipeline:
             self._features.state,
             self._model.state,
             self._gait.state,
-            self._settled_at_s,
-            self._last_t_s,
+            self._legs.state,
+            self._class.state,
+            self._strides.state,
+            tuple(self._settled_at_s),
+            tuple(self._last_t_s),
         )
 
     @state.setter
@@ -187,8 +244,11 @@ class Pipeline:
         self._features.state = value.features
         self._model.state = value.model
         self._gait.state = value.gait
-        self._settled_at_s = value.settled_at_s
-        self._last_t_s = value.last_t_s
+        self._legs.state = value.legs
+        self._class.state = value.gait_class
+        self._strides.state = value.strides
+        self._settled_at_s = list(value.settled_at_s)
+        self._last_t_s = list(value.last_t_s)
 
     def step(self, tick: Tick) -> GaitState:
         """Advance by one tick.
@@ -203,81 +263,172 @@ class Pipeline:
                 f"The model needs {', '.join(self.slots)} but the tick has "
                 f"{', '.join(tick.slots)}: align exactly the model's slots, in its order."
             )
-        gone = [i for i, status in enumerate(tick.status) if status is SlotStatus.GONE]
-        if gone and not tick.t_s - self._last_t_s <= self.params.reset_after_s:
-            return self._invalid(tick, _no_data(tick, gone))
-        if not gone:
-            self._resume(tick.t_s)
+        present = [status is not SlotStatus.GONE for status in tick.status]
+        if not any(present) and not tick.t_s - _latest(self._last_t_s) <= self.params.reset_after_s:
+            return self._silent(tick, _no_data(tick, range(len(present))))
+        self._resume(tick.t_s, present)
         # Through a short gap filters and network run on with the last reading: they must not
         # find, when it ends, that the legs have moved and time has not.
-        x = self._features.update(tick.acc_ms2, tick.gyr_rads, tick.turn_rad)
-        y = self._model.step(x).tolist()
-        if gone:
-            return self._invalid(tick, _no_data(tick, gone))
-        if not all(map(math.isfinite, y)):
+        x = self._features.update(tick.acc_ms2, tick.gyr_rads, tick.turn_rad, present)
+        y = self._model.step(x)
+        if not any(present):
+            return self._silent(tick, _no_data(tick, range(len(present))))
+        sound = bool(np.isfinite(y).all())
+        if not sound:
             self._model.reset()  # or its memory would stay poisoned for good
-            why = "the model gave a number that is not finite"
-            return self._invalid(tick, why, self._foot_rates(tick))
-        phase, events = self._gait.update(tick.t_s, self._foot_rates(tick))
-        validity, reason = self._judge(tick)
-        angles = dict(zip(self.output_names, y, strict=True))
-        return _state(tick, angles, phase, events, (validity, reason))
+            y = np.full_like(y, np.nan)
+        legs, events = self._step_legs(tick.t_s, present, y)
+        verdict = self._classify(tick.t_s, present, y, events)
+        if sound:
+            belief = self._believe(tick, present, y)
+        else:
+            belief = self._nothing("the model gave a number that is not finite")
+        return self._state(tick, present, legs, events, verdict, belief)
 
-    def _resume(self, t_s: float) -> None:
-        """Start afresh after a gap too long to bridge; ``last_t_s`` is the last tick with data."""
-        gap_s = t_s - self._last_t_s
-        if not gap_s <= self.params.reset_after_s:  # also true of the very first tick (NaN)
+    def _resume(self, t_s: float, present: Sequence[bool]) -> None:
+        """Start afresh what was away for too long to bridge: one slot, or everything."""
+        reset_after_s = self.params.reset_after_s
+        if not t_s - _latest(self._last_t_s) <= reset_after_s:  # also the very first tick (NaN)
             self.reset()
-            self._settled_at_s = t_s + self.params.settle_s
-        self._last_t_s = t_s
+        for i, there in enumerate(present):
+            if not there:
+                continue
+            if not t_s - self._last_t_s[i] <= reset_after_s:
+                self._features.restart(i)
+                self._settled_at_s[i] = t_s + self.params.settle_s
+            self._last_t_s[i] = t_s
 
-    def _judge(self, tick: Tick) -> tuple[Validity, str]:
-        held = [i for i, status in enumerate(tick.status) if status is SlotStatus.HELD]
-        if held:
-            return Validity.DEGRADED, "bridging " + ", ".join(_how_long(tick, i) for i in held)
-        if tick.t_s < self._settled_at_s:
-            return Validity.DEGRADED, "settling after a start"
-        for slot, loss, flags in zip(tick.slots, tick.loss, tick.flags, strict=True):
-            if SlotFlag.SATURATED in flags:
-                return Validity.DEGRADED, f"{slot} at the end of its range"
-            if loss > self.params.max_loss:
-                return Validity.DEGRADED, f"{loss:.0%} of {slot} lost"
-        return Validity.GOOD, ""
-
-    def _invalid(
-        self, tick: Tick, reason: str, rates: Mapping[str, NDArray[np.float64]] | None = None
-    ) -> GaitState:
-        """Say nothing about the angles; without foot rates, nothing about the phases either."""
-        phase, events = self._gait.update(tick.t_s, rates or {})
-        return _state(tick, dict(self._nothing), phase, events, (Validity.INVALID, reason))
-
-    def _foot_rates(self, tick: Tick) -> dict[str, NDArray[np.float64]]:
+    def _step_legs(
+        self, t_s: float, present: Sequence[bool], y: NDArray[np.float32]
+    ) -> tuple[dict[str, LegState], tuple[GaitEvent, ...]]:
         segment = self._features.segment
         assert segment is not None  # set by every update
-        return {side: segment.gyr_rads[i] for side, i in self._feet.items()}
+        rates = {side: segment.gyr_rads[i] for side, i in self._feet.items() if present[i]}
+        rules, rule_events = self._gait.update(t_s, rates)
+        contact, cycle = self._heads.contact(y), self._heads.cycle(y)
+        views = {}
+        for side in SIDES:
+            if side not in rates and math.isnan(contact[side]):
+                continue
+            pitch = float(rates[side][2]) if side in rates else math.nan
+            views[side] = LegView(contact[side], cycle[side], rules[side], pitch)
+        return self._legs.update(t_s, views, rule_events)
+
+    def _classify(
+        self,
+        t_s: float,
+        present: Sequence[bool],
+        y: NDArray[np.float32],
+        events: tuple[GaitEvent, ...],
+    ) -> tuple[GaitClass, float]:
+        segment = self._features.segment
+        assert segment is not None
+        feet = [i for i in self._feet.values() if present[i]]
+        watched = feet or [i for i, there in enumerate(present) if there]
+        fastest = float(np.abs(segment.gyr_rads[watched]).max())
+        said, novelty = self._heads.classes_of(y), self._heads.novelty(y)
+        return self._class.update(t_s, fastest, said, novelty, events)
+
+    def _believe(self, tick: Tick, present: Sequence[bool], y: NDArray[np.float32]) -> _Belief:
+        """Attach to each angle its interval, and how far it may be believed."""
+        angles = dict(zip(self.output_names, y[: len(self.output_names)].tolist(), strict=True))
+        widths = self._heads.half_widths_rad(y)
+        sides, reasons = self._troubles(tick, present)
+        validity = dict.fromkeys(angles, Validity.GOOD)
+        for name in angles:
+            if name[-1] in sides:
+                validity[name] = Validity.DEGRADED
+            unmeasured = math.isnan(widths[name]) and not all(present)
+            if unmeasured or widths[name] > self.params.max_interval_rad:
+                validity[name] = Validity.INVALID
+                angles[name] = widths[name] = math.nan
+        vague = [name for name, how in validity.items() if how is Validity.INVALID]
+        if vague and all(present):
+            reasons.append("too uncertain: " + ", ".join(vague))
+        overall = Validity.DEGRADED if reasons else Validity.GOOD
+        if len(vague) == len(validity):
+            overall = Validity.INVALID
+        return _Belief(angles, widths, validity, overall, "; ".join(reasons))
+
+    def _troubles(self, tick: Tick, present: Sequence[bool]) -> tuple[set[str], list[str]]:
+        """Say which sides are not to be believed fully, and why."""
+        found: dict[int, str] = {}
+        for i, status in enumerate(tick.status):
+            if not present[i]:
+                found[i] = "no data from " + _how_long(tick, i)
+            elif status is SlotStatus.HELD:
+                found[i] = "bridging " + _how_long(tick, i)
+            elif tick.t_s < self._settled_at_s[i]:
+                found[i] = f"{tick.slots[i]} settling after a start"
+            elif SlotFlag.SATURATED in tick.flags[i]:
+                found[i] = f"{tick.slots[i]} at the end of its range"
+            elif tick.loss[i] > self.params.max_loss:
+                found[i] = f"{tick.loss[i]:.0%} of {tick.slots[i]} lost"
+        reasons = list(found.values())
+        if len(reasons) > 1 and all("settling" in reason for reason in reasons):
+            reasons = ["settling after a start"]
+        return {self.slots[i][-1] for i in found}, reasons
+
+    def _silent(self, tick: Tick, reason: str) -> GaitState:
+        """Say nothing about the legs, which no sensor sees."""
+        self._gait.update(tick.t_s, {})
+        legs, events = self._legs.update(tick.t_s, {})
+        unseen = [False] * len(self.slots)
+        verdict = (GaitClass.UNKNOWN, 0.0)
+        return self._state(tick, unseen, legs, events, verdict, self._nothing(reason))
+
+    def _nothing(self, reason: str) -> _Belief:
+        unknown = dict.fromkeys(self.output_names, math.nan)
+        invalid = dict.fromkeys(self.output_names, Validity.INVALID)
+        return _Belief(unknown, dict(unknown), invalid, Validity.INVALID, reason)
+
+    def _state(
+        self,
+        tick: Tick,
+        present: Sequence[bool],
+        legs: dict[str, LegState],
+        events: tuple[GaitEvent, ...],
+        verdict: tuple[GaitClass, float],
+        belief: _Belief,
+    ) -> GaitState:
+        strides = self._strides.update(
+            tick.t_s, events, self._features.segment, belief.angles_rad, verdict[0], present
+        )
+        return GaitState(
+            tick.index,
+            tick.t_s,
+            belief.angles_rad,
+            belief.interval_rad,
+            belief.angle_validity,
+            legs,
+            events,
+            *verdict,
+            strides,
+            tick.status,
+            tick.loss,
+            tick.flags,
+            belief.validity,
+            belief.reason,
+        )
 
 
-def _state(
-    tick: Tick,
-    angles_rad: dict[str, float],
-    phase: dict[str, Phase],
-    events: tuple[GaitEvent, ...],
-    belief: tuple[Validity, str],
-) -> GaitState:
-    return GaitState(
-        tick.index,
-        tick.t_s,
-        angles_rad,
-        phase,
-        events,
-        tick.status,
-        tick.loss,
-        tick.flags,
-        *belief,
-    )
+@dataclass(frozen=True, slots=True)
+class _Belief:
+    """The angles of one tick and what they are worth; fields as in `GaitState`."""
+
+    angles_rad: dict[str, float]
+    interval_rad: dict[str, float]
+    angle_validity: dict[str, Validity]
+    validity: Validity
+    reason: str
 
 
-def _no_data(tick: Tick, gone: list[int]) -> str:
+def _latest(times_s: Sequence[float]) -> float:
+    known = [t_s for t_s in times_s if not math.isnan(t_s)]
+    return max(known, default=math.nan)
+
+
+def _no_data(tick: Tick, gone: Sequence[int]) -> str:
     """Say which slots are silent, for how long, and what is odd about them."""
     return "no data from " + ", ".join(_how_long(tick, i) for i in gone)
 

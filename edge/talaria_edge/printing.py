@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from talaria_bridge.link import OWN_FAMILY
 from talaria_bridge.receiver import LinkReport
+from talaria_edge.gait_log import GaitSummary
+from talaria_edge.grading import CalibrationReport
+from talaria_edge.machine import Check, Verdict
 from talaria_edge.shake import ShakeOffset
+from talaria_edge.sinks.calibration import render_report
 from talaria_edge.spec import ModelSpec
 from talaria_edge.summary import RunSummary
 
 if TYPE_CHECKING:  # the radio's library is slow to load
     from talaria_bridge.ble import Found
+    from talaria_edge.labels.attach import Labels  # and so is the library of statistics
 
 
 def print_summary(summary: RunSummary) -> None:
@@ -32,11 +38,59 @@ def print_summary(summary: RunSummary) -> None:
         table.add_row("too slow", f"{summary.dropped_chunks} chunks dropped")
     if math.isfinite(summary.p50_ms):
         table.add_row("step", f"p50 {summary.p50_ms:.2f} ms, p99 {summary.p99_ms:.2f} ms")
+    for output in summary.outputs:
+        fate = f"{output.dropped} dropped" if output.dropped else "nothing dropped"
+        table.add_row(Text(output.name), Text(", ".join(filter(None, (fate, output.trouble)))))
     if summary.folder is not None:
         table.add_row("recorded in", str(summary.folder))
     console = Console()
     console.print(table)
+    if summary.gait is not None and any(summary.gait.statistics.strides.values()):
+        console.print(_gait(summary.gait))
     print_links(summary.links, console)
+
+
+_STRIDE_ROWS = (
+    ("stride time, s", "time_s", 1.0),
+    ("step time, s", "step_time_s", 1.0),
+    ("cadence, steps/min", "cadence_spm", 1.0),
+    ("stance, %", "stance_ratio", 100.0),
+    ("double support, %", "double_support_ratio", 100.0),
+    ("stride length, m", "length_m", 1.0),
+    ("speed, m/s", "speed_ms", 1.0),
+    ("hip range, °", "hip_flexion_rom_rad", math.degrees(1.0)),
+    ("knee range, °", "knee_angle_rom_rad", math.degrees(1.0)),
+    ("ankle range, °", "ankle_angle_rom_rad", math.degrees(1.0)),
+)
+
+
+def _gait(gait: GaitSummary) -> Table:
+    """Tabulate the strides: mean and variation of each leg, and how far the legs differ."""
+    counts = gait.statistics.strides
+    classes = ", ".join(f"{count} {name}" for name, count in gait.classes.items())
+    table = Table("mean (variation, %)", title=f"Strides: {classes}", title_justify="left")
+    for column in (f"right, {counts['r']}", f"left, {counts['l']}", "symmetry index, %"):
+        table.add_column(column, justify="right")
+    for label, name, scale in _STRIDE_ROWS:
+        spread = gait.spread(name)
+        if not any(side.count for side in spread.values()):
+            continue
+        cells = (
+            f"{side.mean * scale:.2f} ({side.cv_percent:.1f})" if side.count else "–"
+            for side in (spread["r"], spread["l"])
+        )
+        apart = gait.statistics.symmetry_percent[name]
+        table.add_row(label, *cells, f"{apart:+.1f}" if math.isfinite(apart) else "–")
+    return table
+
+
+def print_calibration(report: CalibrationReport | None, profile: Path | None) -> None:
+    """Print how good a calibration was, and where it is kept."""
+    console = Console()
+    if report is not None:
+        console.print(render_report(report))
+    if profile is not None:
+        console.print(f"Kept in {profile}.", highlight=False, soft_wrap=True)
 
 
 def print_links(links: Iterable[LinkReport], console: Console) -> None:
@@ -86,6 +140,43 @@ def print_offsets(offsets: Mapping[str, ShakeOffset]) -> None:
         add = f"offset={found.offset_s:.4f}"
         ahead = f"{found.offset_s * 1e3:.1f} ms"
         table.add_row(slot, ahead, f"{found.match:.2f}", f"{found.lead:.2f}", add)
+    Console().print(table)
+
+
+_COLOURS = {
+    Verdict.OK: "green",
+    Verdict.WARN: "yellow",
+    Verdict.FAIL: "bold red",
+    Verdict.SKIPPED: "dim",
+}
+
+
+def print_checks(checks: Iterable[Check]) -> None:
+    """Print what was looked at, what was seen, and what to do about it."""
+    table = Table("check", "verdict", "found", "what to do")
+    for check in checks:
+        verdict = Text(check.verdict, style=_COLOURS[check.verdict])
+        table.add_row(check.name, verdict, Text(check.found), Text(check.advice))
+    Console().print(table)
+
+
+def print_labels(labels: Labels) -> None:
+    """Print what a reference file's labels are worth."""
+    lag = labels.lag
+    table = Table(title=f"{labels.file}", show_header=False)
+    table.add_row("from", labels.reference)
+    for note in labels.notes:
+        table.add_row("", note)
+    table.add_row("angles", ", ".join(labels.names))
+    table.add_row("labelled", f"{labels.covered_s:.1f} s")
+    table.add_row("lag", f"{lag.lag_s:.3f} s" + (", as given" if labels.given else ""))
+    table.add_row("match", f"{lag.match:.3f} over {lag.overlap_s:.1f} s of walking")
+    if math.isfinite(lag.lead):
+        table.add_row("lead", f"{lag.lead:.2f} over the next best lag, {lag.runner_up_s:.2f} s")
+    if math.isfinite(lag.scatter_s):
+        drift = f"{lag.drift_seen * 1e6:.0f} ppm" + ("" if lag.drift else ", not corrected")
+        table.add_row("drift", drift)
+        table.add_row("stretches differ by", f"{lag.scatter_s * 1e3:.1f} ms")
     Console().print(table)
 
 

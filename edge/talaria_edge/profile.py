@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,30 @@ from talaria_bridge.errors import CalibrationError, ConfigError
 from talaria_edge.calibration import Calibration
 from talaria_edge.toml_out import write_toml
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
+_READABLE = (1, PROFILE_VERSION)
+"""Version 1 had neither a grade nor a checksum; it is read as it is and written anew as the newest."""
 HOME_VARIABLE = "TALARIA_HOME"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_KEYS = {"version", "name", "saved", "session", "model", "calibration"}
+_KEYS = {"version", "name", "saved", "session", "session_sha256", "model", "grade", "calibration"}
+_TEXTS = ("session", "session_sha256", "saved", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOrigin:
+    """What a stored calibration came from and how good it was.
+
+    Attributes
+    ----------
+    session_sha256 : str or None
+        Checksum of the session's ``session.mcap``, in hexadecimal; None where nothing was recorded.
+    grade : mapping
+        ``overall``, ``findings``, and per slot ``grade`` and ``reasons``; see
+        `talaria_edge.grading.CalibrationReport.to_dict`.
+    """
+
+    session_sha256: str | None
+    grade: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,8 @@ class UserProfile:
         The recording the calibration came from.
     saved : str or None
         When, in ISO 8601.
+    origin : CalibrationOrigin or None
+        None where the calibration was never graded.
     """
 
     name: str
@@ -42,6 +65,7 @@ class UserProfile:
     model: Path | None = None
     session: str | None = None
     saved: str | None = None
+    origin: CalibrationOrigin | None = None
 
 
 def talaria_home() -> Path:
@@ -91,13 +115,14 @@ def load_profile(name: str, home: Path | None = None) -> UserProfile:
         found = None if calibration is None else Calibration.from_dict(calibration)
     except CalibrationError as err:
         raise CalibrationError(f"{path}: {err}") from None
-    model = data.get("model")
+    model, grade = data.get("model"), data.get("grade")
     return UserProfile(
         name,
         found,
         None if model is None else path.parent / model,
         data.get("session"),
         data.get("saved"),
+        None if grade is None else CalibrationOrigin(data.get("session_sha256"), grade),
     )
 
 
@@ -110,13 +135,15 @@ def save_profile(profile: UserProfile, home: Path | None = None) -> Path:
         If the name is impossible or the file cannot be written.
     """
     path = profile_path(profile.name, home)
-    calibration = profile.calibration
+    calibration, origin = profile.calibration, profile.origin
     data = {
         "version": PROFILE_VERSION,
         "name": profile.name,
         "saved": profile.saved,
         "session": profile.session,
+        "session_sha256": None if origin is None else origin.session_sha256,
         "model": None if profile.model is None else profile.model.absolute(),
+        "grade": None if origin is None else origin.grade,
         "calibration": None if calibration is None else calibration.to_dict(),
     }
     try:
@@ -131,10 +158,10 @@ def save_profile(profile: UserProfile, home: Path | None = None) -> Path:
 
 
 def _check(data: dict[str, Any], path: Path) -> None:
-    if data.get("version") != PROFILE_VERSION:
+    if data.get("version") not in _READABLE:
         raise ConfigError(
             f"The profile {path} has version {data.get('version')!r} and this Talaria reads "
-            f"version {PROFILE_VERSION}: delete it and calibrate again."
+            f"versions {_READABLE[0]} to {PROFILE_VERSION}: delete it and calibrate again."
         )
     unknown = sorted(set(data) - _KEYS)
     if unknown:
@@ -142,13 +169,13 @@ def _check(data: dict[str, Any], path: Path) -> None:
             f"The profile {path} has the unknown key '{unknown[0]}': remove it, or delete the "
             "profile and calibrate again."
         )
-    if not all(isinstance(data.get(key, ""), str) for key in ("session", "saved", "model")):
+    if not all(isinstance(data.get(key, ""), str) for key in _TEXTS):
         raise ConfigError(
-            f"The profile {path} has a session, saved or model that is not text: mend it, or "
+            f"The profile {path} has a session, checksum, saved or model that is not text: mend it, or "
             "delete it and calibrate again."
         )
-    if not isinstance(data.get("calibration", {}), dict):
-        raise ConfigError(
-            f"The profile {path} has a calibration that is not a table: delete it and calibrate "
-            "again."
-        )
+    for key in ("calibration", "grade"):
+        if not isinstance(data.get(key, {}), dict):
+            raise ConfigError(
+                f"The profile {path} has a {key} that is not a table: delete it and calibrate again."
+            )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from talaria_bridge.link import Item, Link
 from talaria_bridge.receiver import Outgoing
-from talaria_edge.capture import WORTH_A_LINE_S, Capture
+from talaria_edge.capture import Capture
 from talaria_edge.config import Config
+from talaria_edge.metrics import Vitals
 from talaria_edge.sinks.terminal import SensorView
 from talaria_edge.summary import RunSummary
-
-log = logging.getLogger("talaria")
 
 
 class RecordSession:
@@ -42,13 +40,24 @@ class RecordSession:
         if self.config.display:
             self._view = SensorView("Talaria · recording", lambda: self._capture.links)
 
+    @property
+    def ticks(self) -> int:
+        """Instants of the common clock so far."""
+        return self._capture.ticks
+
+    def vitals(self) -> Vitals:
+        """Return what the session says of itself while it runs."""
+        return Vitals(self._capture.summary(self.dropped_chunks), self._capture.records)
+
     def take(self, item: Item) -> None:
         """Record one item, and show how the sensors are."""
         for tick in self._capture.take(item):
             if self._view is not None:
                 self._view.show(tick)
         seconds = self.config.seconds
-        self.finished = seconds is not None and self._capture.seconds >= seconds
+        over = seconds is not None and self._capture.seconds >= seconds
+        # A recording is all there is here: once the disk has ended it, there is nothing left to do.
+        self.finished = over or (self._capture.recording is not None and not self._capture.records)
 
     def outgoing(self, now_s: float) -> list[Outgoing]:
         """Return what is due to be written to the devices."""
@@ -58,12 +67,15 @@ class RecordSession:
         """Return what to write to the devices before they are left."""
         return self._capture.closing()
 
+    def poll(self) -> None:
+        """Nobody asks a recording for anything."""
+
     def silence(self, seconds: float) -> None:
         """Say that nothing has come for so long."""
         if self._view is not None:
             self._view.silence(seconds)
-        elif seconds >= WORTH_A_LINE_S:
-            log.warning("No data from any sensor for %.1f s.", seconds)
+        else:
+            self._capture.tell_silence(seconds)
 
     def close(self) -> RunSummary:
         """Finish the recording and return what it came to."""

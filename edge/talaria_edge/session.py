@@ -6,22 +6,39 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from talaria_bridge.errors import ConfigError
+from talaria_bridge.errors import ConfigError, TalariaError
 from talaria_bridge.link import Item, Link
 from talaria_bridge.receiver import Outgoing
 from talaria_edge.alignment import SlotStatus, Tick
-from talaria_edge.calibration import Calibration, CalibrationCollector, CalibrationProgress
-from talaria_edge.capture import WORTH_A_LINE_S, Capture
+from talaria_edge.calibration import (
+    Calibration,
+    CalibrationCollector,
+    CalibrationProgress,
+    Stretch,
+)
+from talaria_edge.capture import Capture
 from talaria_edge.config import Config
+from talaria_edge.dashboard.band import load_normal_band
+from talaria_edge.dashboard.commands import Command, Wish
+from talaria_edge.dashboard.process import DashboardProcess
+from talaria_edge.dashboard.sink import DashboardSink
+from talaria_edge.findings import Grade
+from talaria_edge.gait_log import GaitLog
+from talaria_edge.grading import CalibrationReport, grade_calibration
+from talaria_edge.metrics import StepTimes, Vitals
 from talaria_edge.model import StreamingModel
+from talaria_edge.mounting import MountingWatch
 from talaria_edge.pipeline import GaitState, Pipeline
-from talaria_edge.profile import UserProfile, load_profile, save_profile
+from talaria_edge.profile import CalibrationOrigin, UserProfile, load_profile, save_profile
 from talaria_edge.sinks import Sink
+from talaria_edge.sinks.message import Stream
+from talaria_edge.sinks.outputs import Output, close_outputs, open_outputs
 from talaria_edge.sinks.terminal import LiveStats, TerminalView
 from talaria_edge.summary import RunSummary
 
@@ -65,30 +82,58 @@ class Session:
         self._collector = CalibrationCollector(config.rate_hz, config.slots)
         self._pipeline: Pipeline | None = None
         self._validity: Counter[str] = Counter()
+        self._steps = StepTimes()
+        self._newest: GaitState | None = None
+        self._gait_log = GaitLog(config.rate_hz, config.slots)
         self._step_s: deque[float] = deque(maxlen=_KEPT_STEPS)
         self._calibration = calibration or self._saved_calibration()
+        self._mounting = (
+            None
+            if calibration is not None or self._calibration is None
+            else MountingWatch(self._calibration, config.rate_hz, config.slots)
+        )
         if self._calibration is not None:
             self._pipeline = Pipeline(self._model, self._calibration, config.rate_hz)
         self._view: TerminalView | None = None
+        self._dashboard: DashboardSink | None = None
         self._sinks: list[Sink] = []
+        self._outputs: list[Output] = []
 
     def start(self, links: Sequence[Link]) -> None:
-        """Open the recording and the view: only once the source is there to fill them.
+        """Open the recording and the views: only once the source is there to fill them.
 
         Raises
         ------
         RecordingError
             If nothing can be written where the recording should go.
+        ConfigError
+            If the dashboard cannot be served where it should be.
         """
+        self._dashboard = self._open_dashboard()
+        if self._dashboard is not None:
+            self._sinks.append(self._dashboard)
         self._capture.open(links, self._model.output_names, self._about())
         self._view = self._open_view()
-        sinks = (self._capture.recording, self._view)
-        self._sinks = [sink for sink in sinks if sink is not None]
+        self._sinks += [sink for sink in (self._capture.recording, self._view) if sink is not None]
+        self._outputs = open_outputs(self.config.sinks, self._stream())
+        self._sinks += self._outputs
+        self._tell_recording()
 
     @property
     def bytes_in(self) -> int:
         """Bytes that have come so far."""
         return self._capture.bytes_in
+
+    @property
+    def ticks(self) -> int:
+        """Instants of the common clock so far."""
+        return self._capture.ticks
+
+    def vitals(self) -> Vitals:
+        """Return what the session says of itself while it runs."""
+        summary = self._capture.summary(self.dropped_chunks, self._validity)
+        model = self._model.spec.model_id
+        return Vitals(summary, self._capture.records, model, self._newest, self._steps)
 
     def take(self, item: Item) -> None:
         """Take one item of the source through everything."""
@@ -104,19 +149,71 @@ class Session:
         """Return what to write to the devices before they are left."""
         return self._capture.closing()
 
+    def poll(self) -> None:
+        """Do what the dashboard's pages have asked for."""
+        if self._dashboard is None:
+            return
+        for command in self._dashboard.poll():
+            try:
+                self._obey(command)
+            except TalariaError as err:  # a full disk, say: the one who asked is told
+                self._dashboard.note(str(err))
+
+    def start_recording(self) -> None:
+        """Begin a recording, unless there is one or none is wanted.
+
+        Raises
+        ------
+        RecordingError
+            If nothing can be written where it should go.
+        """
+        if self._capture.records:
+            return
+        self._capture.record(self._about())
+        if self._capture.recording is not None:
+            self._sinks.append(self._capture.recording)
+        self._tell_recording()
+
+    def stop_recording(self) -> None:
+        """Finish the recording; the session goes on."""
+        recording = self._capture.recording
+        if recording is None or recording.closed:
+            return
+        summary = self._capture.summary(self.dropped_chunks, self._validity)
+        recording.note({"ended": summary.to_dict()})
+        recording.close()
+        self._sinks.remove(recording)
+        self._tell_recording()
+
+    def recalibrate(self) -> None:
+        """Calibrate anew, in a recording of its own: one recording holds one calibration."""
+        recorded = self._capture.records
+        self.stop_recording()
+        self._calibration = self._pipeline = self._mounting = None
+        self._collector = CalibrationCollector(self.config.rate_hz, self.config.slots)
+        if recorded:
+            self.start_recording()
+
     def silence(self, seconds: float) -> None:
         """Say that nothing has come for so long."""
+        if self._dashboard is not None:
+            self._dashboard.silence(seconds)
         if self._view is not None:
             self._view.silence(seconds)
-        elif seconds >= WORTH_A_LINE_S:
-            log.warning("No data from any sensor for %.1f s.", seconds)
+        else:
+            self._capture.tell_silence(seconds)
 
     def close(self) -> RunSummary:
         """Finish every sink and return what the session came to; may be called twice."""
         step_ms = self._percentiles_ms()
-        summary = self._capture.summary(self.dropped_chunks, self._validity, step_ms)
+        outputs = close_outputs(self._outputs)
+        summary = replace(
+            self._capture.summary(self.dropped_chunks, self._validity, step_ms),
+            outputs=outputs,
+            gait=self._gait_log.summary() if self._validity else None,
+        )
         try:
-            if self._capture.recording is not None:
+            if self._capture.recording is not None and self._capture.recording in self._sinks:
                 self._capture.recording.note({"ended": summary.to_dict()})
         finally:
             for sink in self._sinks:
@@ -134,7 +231,7 @@ class Session:
             If the source ended before the calibration was complete.
         """
         self._capture.check()
-        if self._pipeline is None:
+        if self._pipeline is None and not self._validity:
             self._collector.finish()
 
     def stats(self) -> LiveStats:
@@ -153,7 +250,12 @@ class Session:
     def _step(self, pipeline: Pipeline, tick: Tick) -> None:
         start_s = time.perf_counter()
         state = pipeline.step(tick)
-        self._step_s.append(time.perf_counter() - start_s)
+        step_s = time.perf_counter() - start_s
+        self._step_s.append(step_s)
+        self._steps.add(step_s)
+        self._newest = state
+        self._gait_log.add(state.strides, pipeline.attitude)
+        self._watch_mounting(tick)
         self._validity[state.validity] += 1
         for sink in self._sinks:
             sink.show(state)
@@ -168,25 +270,66 @@ class Session:
             self._collector = CalibrationCollector(self.config.rate_hz, self.config.slots)
             self._show(CalibrationProgress("standing", 0.0, f"No data from {', '.join(gone)}."))
             return
-        calibration = self._collector.update(tick.acc_ms2, tick.gyr_rads)
+        stretch = self._collector.collect(tick.acc_ms2, tick.gyr_rads)
         self._show(self._collector.progress)
-        if calibration is not None:
-            self._pipeline = Pipeline(self._model, calibration, self.config.rate_hz)
-            self._keep(calibration)
+        if stretch is not None:
+            self._grade(stretch)
+
+    def _grade(self, stretch: Stretch) -> None:
+        """Go on with a calibration, however good: refusing is for ``talaria calibrate``."""
+        before = None if self._profile is None else self._profile.calibration
+        report = grade_calibration(stretch, previous=before)
+        for finding in report.findings:
+            level = logging.WARNING if finding.grade > Grade.B else logging.INFO
+            log.log(level, "Calibration: %s", finding)
+        if self._dashboard is not None:
+            self._dashboard.calibrated(report)  # also where it starts over: it says what to repeat
+        if report.calibration is None:
+            self._collector = CalibrationCollector(self.config.rate_hz, self.config.slots)
+            return
+        self._calibration = report.calibration
+        self._pipeline = Pipeline(self._model, report.calibration, self.config.rate_hz)
+        self._keep(report.calibration, report)
+
+    def _watch_mounting(self, tick: Tick) -> None:
+        """See whether the sensors still sit as the profile says: once, after a stance and a walk."""
+        if self._mounting is None or self._mounting.done:
+            return
+        if any(how is not SlotStatus.MEASURED for how in tick.status):
+            self._mounting.restart()
+            return
+        moved = self._mounting.update(tick.acc_ms2, tick.gyr_rads)
+        if not moved:
+            return
+        what = ", ".join(f"{slot} {change}" for slot, change in moved.items())
+        text = f"Moved since the calibration: {what}. Calibrate again."
+        log.warning(text)
+        if self._dashboard is not None:
+            self._dashboard.note(text)
+        if self._capture.records and self._capture.recording is not None:
+            self._capture.recording.note({"moved": text})
 
     def _show(self, progress: CalibrationProgress) -> None:
         if self._view is not None:
             self._view.calibrating(progress)
+        if self._dashboard is not None:
+            self._dashboard.calibrating(progress)
 
-    def _keep(self, calibration: Calibration) -> None:
-        recording = self._capture.recording
+    def _keep(self, calibration: Calibration, report: CalibrationReport) -> None:
+        recording = self._capture.recording if self._capture.records else None
         if recording is not None:
-            recording.note({"calibration": calibration.to_dict(), "calibrated_live": True})
-        if self._profile is not None:
+            about = {"calibration": calibration.to_dict(), "calibrated_live": True}
+            recording.note(about | {"grade": report.to_dict()})
+        if self._profile is not None and report.grade is not Grade.F:
             session = None if recording is None else str(recording.folder)
             saved = datetime.now().astimezone().isoformat(timespec="seconds")
             self._profile = UserProfile(
-                self._profile.name, calibration, self._profile.model, session, saved
+                self._profile.name,
+                calibration,
+                self._profile.model,
+                session,
+                saved,
+                CalibrationOrigin(None, report.to_dict()),
             )
             save_profile(self._profile)
 
@@ -207,11 +350,58 @@ class Session:
             about["calibration"] = self._calibration.to_dict()
         return about
 
+    def _stream(self) -> Stream:
+        spec = self._model.spec
+        source = f"{spec.model_id}-{self.config.user or 'anyone'}"
+        return Stream(self._model.output_names, spec.slots, spec.rate_hz, source)
+
     def _open_view(self) -> TerminalView | None:
         if not self.config.display:
             return None
-        title = f"Talaria · {self.config.user or self._model.spec.model_id}"
-        return TerminalView(title, self.config.slots, self.stats)
+        return TerminalView(self._title, self.config.slots, self.stats)
+
+    def _open_dashboard(self) -> DashboardSink | None:
+        wanted = self.config.dashboard
+        if not wanted.on:
+            return None
+        band = load_normal_band(self._model.path)
+        process = DashboardProcess(wanted.host, wanted.port, wanted.token)
+        return DashboardSink(
+            process, self._title, self.config.slots, lambda: self._capture.links, band=band
+        )
+
+    @property
+    def _title(self) -> str:
+        return f"Talaria · {self.config.user or self._model.spec.model_id}"
+
+    def _obey(self, command: Command) -> None:
+        match command.wish:
+            case Wish.START:
+                self.start_recording()
+            case Wish.STOP:
+                self.stop_recording()
+            case Wish.MARK:
+                self._mark(command.note)
+            case Wish.RECALIBRATE:
+                self.recalibrate()
+            case Wish.FINISH:
+                self.finished = True
+
+    def _mark(self, note: str) -> None:
+        assert self._dashboard is not None  # it was where the wish came from
+        recording, state = self._capture.recording, self._newest
+        if recording is not None and state is not None and recording.mark(state.t_s, note):
+            self._dashboard.note("Marked.")
+        else:
+            self._dashboard.note("Not marked: no angles are being recorded.")
+
+    def _tell_recording(self) -> None:
+        if self._dashboard is not None:
+            recording = self._capture.recording
+            folder = (
+                str(recording.folder) if recording is not None and self._capture.records else None
+            )
+            self._dashboard.recording(folder, possible=self.config.record_dir is not None)
 
     def _percentiles_ms(self) -> tuple[float, float]:
         if not self._step_s:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import correlate, correlation_lags, find_peaks
 
 from talaria_bridge.errors import CalibrationError
 from talaria_bridge.samples import ImuSample
@@ -141,6 +140,9 @@ def _curve(slot: str, t_s: _Array, gyr_rads: _Array, grid_s: _Array, params: Sha
 
 
 def _compare(slot: str, reference: _Array, curve: _Array, params: ShakeParams) -> ShakeOffset:
+    # scipy.signal takes 60 MB and a second, and only this command needs it.
+    from scipy.signal import correlate, correlation_lags, find_peaks  # noqa: PLC0415
+
     scores = correlate(curve, reference, mode="full")
     scores /= np.linalg.norm(curve) * np.linalg.norm(reference)
     lags = correlation_lags(len(curve), len(reference))

@@ -39,6 +39,44 @@ class Output(_Strict):
     certainty: Literal["normal", "lower"]
 
 
+class Head(_Strict):
+    """Further columns of the network's output, after the angles, in the order of `ModelSpec.heads`.
+
+    ==============  ===========================================================================
+    ``spread``      per angle, the natural logarithm of its error's scale, rad
+    ``contact``     per side (r, l), log-odds that the foot was on the ground `delay_s` ago
+    ``cycle``       per side, cosine and sine of the gait cycle's angle (0 at initial contact)
+    ``gait_class``  one log-likelihood per class named in `columns`
+    ``novelty``     how far the network's memory is from any it had in training (1 is usual)
+    ==============  ===========================================================================
+    """
+
+    name: Literal["spread", "contact", "cycle", "gait_class", "novelty"]
+    columns: tuple[str, ...]
+    delay_s: float = 0.0
+
+
+class Intervals(_Strict):
+    """How to read ``spread``: half-width = `factor` × scale holds the truth in `level` of the time.
+
+    `protocol` says on whom that was measured.
+    """
+
+    level: float = Field(gt=0, lt=1)
+    factor: dict[str, float]
+    protocol: str
+
+
+class Familiarity(_Strict):
+    """How to read ``novelty``: a stride whose mean is above `limit` is unlike the training walks.
+
+    `protocol` says on whose strides, and at what rate of false alarms, the limit was chosen.
+    """
+
+    limit: float = Field(gt=0)
+    protocol: str
+
+
 class StateTensor(_Strict):
     """One recurrent state: fed as ``input``, returned as ``output``, zeros at the start."""
 
@@ -50,12 +88,13 @@ class StateTensor(_Strict):
 class Parity(_Strict):
     """A short input sequence and the output torch gave for its last step.
 
-    ``x`` has shape (T, channels), ``y`` (outputs,). The runtime replays it when it loads the model.
+    ``x`` has shape (T, channels), ``y`` (width,), heads included. The runtime replays it when it
+    loads the model.
     """
 
     x: list[list[float]]
     y: list[float]
-    tolerance_rad: float = 1e-4
+    tolerance: float = 1e-4
 
 
 class HeldOut(_Strict):
@@ -69,19 +108,40 @@ class HeldOut(_Strict):
 class ModelSpec(_Strict):
     """Everything a runtime must know to run a model, or to refuse it."""
 
-    spec_version: Literal[1] = 1
+    spec_version: Literal[2] = 2
     model_id: str
     slots: tuple[str, ...]
     rate_hz: float = Field(gt=0)
     feature_version: int
     channels: tuple[Channel, ...]
     outputs: tuple[Output, ...]
+    heads: tuple[Head, ...] = ()
+    intervals: Intervals | None = None
+    familiarity: Familiarity | None = None
     states: tuple[StateTensor, ...]
     calibration: str = Field(description="the calibration procedure the inputs assume")
     trained_on: str = Field(description="data set, licence, source")
     people: tuple[str, ...] = Field((), description="whose recordings it was trained on")
     held_out: HeldOut | None = None
     parity: Parity | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns of the network's output: the angles, then every head's."""
+        return len(self.outputs) + sum(len(head.columns) for head in self.heads)
+
+    def columns(self, name: str) -> slice | None:
+        """Where a head's columns lie in the output; None if the model has no such head."""
+        start = len(self.outputs)
+        for head in self.heads:
+            if head.name == name:
+                return slice(start, start + len(head.columns))
+            start += len(head.columns)
+        return None
+
+    def head(self, name: str) -> Head | None:
+        """Return a head by its name, if the model has it."""
+        return next((head for head in self.heads if head.name == name), None)
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str], where: str) -> ModelSpec:

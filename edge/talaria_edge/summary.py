@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from talaria_bridge.receiver import LinkReport
+from talaria_edge.gait_log import GaitSummary
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReport:
+    """What became of one sink: its name, what its consumer never got, and why it was given up."""
+
+    name: str
+    dropped: int
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,10 @@ class RunSummary:
         Time of one `Pipeline.step` over the last ten minutes; NaN without a state.
     folder : Path or None
         Where it was recorded.
+    outputs : tuple of OutputReport
+        What became of each sink that was asked for.
+    gait : GaitSummary or None
+        The walking in it; None where no model ran.
     """
 
     ticks: int
@@ -44,6 +58,8 @@ class RunSummary:
     p50_ms: float
     p99_ms: float
     folder: Path | None
+    outputs: tuple[OutputReport, ...] = ()
+    gait: GaitSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``session.toml`` keeps them."""
@@ -57,6 +73,8 @@ class RunSummary:
             "validity": self.validity,
             "received": self.received,
             "lost": self.lost,
+            "sinks": {o.name: {"dropped": o.dropped, "trouble": o.trouble} for o in self.outputs},
+            "gait": None if self.gait is None else self.gait.to_dict(),
             "links": {link.name or "only": _link(link) for link in self.links},
         }
 

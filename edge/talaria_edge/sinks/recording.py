@@ -8,36 +8,48 @@
 ``angles.mot``     the angles in degrees, OpenSim's names, from the end of calibration on; absent
                    where there was no model
 ``events.csv``     ``t_s,side,kind`` of every contact
+``marks.csv``      ``t_s,note`` of every mark somebody set while it ran; absent where nobody did
 ``session.toml``   source, model and its checksum, calibration; counters once it has ended
 =================  ==============================================================================
 
-Times in ``angles.mot`` and ``events.csv`` count from ``t0_s`` of ``session.toml``, the instant of
-the first gait state.
+Times in ``angles.mot``, ``events.csv`` and ``marks.csv`` count from ``t0_s`` of ``session.toml``, the
+instant of the first gait state. A recording that was begun while the session ran names the one before
+it as ``continues``; the counters of ``ended`` count from the session's start.
 """
 
 from __future__ import annotations
 
+import csv
+import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from talaria_bridge.errors import RecordingError
-from talaria_bridge.link import Item, Link
+from talaria_bridge.link import Chunk, Item, Link
 from talaria_bridge.recorder import LOG_FILE, SessionLogWriter
 from talaria_edge.alignment import Tick
-from talaria_edge.pipeline import GaitState
+from talaria_edge.gait import LegState
+from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.sanitiser import names_of
 from talaria_edge.sinks.opensim import MotWriter
 from talaria_edge.toml_out import write_toml
 
+log = logging.getLogger("talaria")
+
 ANGLES_FILE = "angles.mot"
 EVENTS_FILE = "events.csv"
+MARKS_FILE = "marks.csv"
 SESSION_FILE = "session.toml"
 SESSION_VERSION = 1
 TICKS_TOPIC = "/ticks"
 GAIT_TOPIC = "/gait"
+MARKS_TOPIC = "/marks"
+_LOOK_S = 1.0
+"""How often the free space is looked at: a second of four sensors is a few kilobytes."""
 _NUMBER = {"type": ["number", "null"]}
 _VECTOR = {"type": "array", "items": {"type": "number"}}
 TICK_SCHEMA = {
@@ -61,11 +73,21 @@ GAIT_SCHEMA = {
         "t_s": {"type": "number"},
         "index": {"type": "integer"},
         "angles_deg": {"type": "object", "additionalProperties": _NUMBER},
-        "phase": {"type": "object", "additionalProperties": {"type": "string"}},
+        "interval_deg": {"type": "object", "additionalProperties": _NUMBER},
+        "not_good": {"type": "object", "additionalProperties": {"type": "string"}},
+        "legs": {"type": "object", "additionalProperties": {"type": "object"}},
+        "gait_class": {"type": "string"},
+        "class_confidence": {"type": "number"},
         "events": {"type": "array", "items": {"type": "object"}},
         "validity": {"type": "string"},
         "reason": {"type": "string"},
     },
+}
+
+
+MARK_SCHEMA = {
+    "type": "object",
+    "properties": {"t_s": {"type": "number"}, "note": {"type": "string"}},
 }
 
 
@@ -86,6 +108,14 @@ class SessionRecording:
         Of the source.
     now : datetime, optional
         Wall clock at the start, for the folder's name.
+    keep_free_bytes : float
+        When less is free, the recording is closed whole and what comes after is not kept.
+
+    Attributes
+    ----------
+    folder : Path
+    empty : bool
+        Whether no sensor has sent anything yet.
 
     Raises
     ------
@@ -101,6 +131,7 @@ class SessionRecording:
         about: Mapping[str, Any],
         links: Sequence[Link] = (),
         now: datetime | None = None,
+        keep_free_bytes: float = 0.0,
     ) -> None:
         now = now or datetime.now().astimezone()
         self._about: dict[str, Any] = {
@@ -110,6 +141,9 @@ class SessionRecording:
         }
         self._t0_s: float | None = None
         self._closed = False
+        self.empty = True
+        self._keep_free_bytes = keep_free_bytes
+        self._looked_s = -math.inf
         try:
             self.folder = _fresh_folder(out, f"{now:%Y%m%d-%H%M%S}-{user}")
             self._events = (self.folder / EVENTS_FILE).open("w", buffering=1, encoding="utf-8")
@@ -125,16 +159,33 @@ class SessionRecording:
         )
         self.note({})
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes nothing any more: the session has ended, or the disk is nearly full."""
+        return self._closed
+
     def write_raw(self, item: Item) -> None:
         """Record what the sensors sent, before anything is made of it."""
-        self._log.write(item)
+        if self._closed:
+            return
+        if abs(item.t_s - self._looked_s) > _LOOK_S:
+            self._looked_s = item.t_s
+            self._look_at_disk()
+        if not self._closed:
+            self.empty = self.empty and not isinstance(item, Chunk)
+            self._log.write(item)
 
     def tick(self, tick: Tick) -> None:
         """Record one instant of the common clock."""
+        if self._closed:
+            return
+        self.empty = False
         self._log.write_json(TICKS_TOPIC, tick.t_s, tick_fields(tick), TICK_SCHEMA)
 
     def note(self, more: Mapping[str, Any]) -> None:
         """Add to ``session.toml`` and rewrite it."""
+        if self._closed and self.empty:
+            return
         self._about |= more
         try:
             write_toml(self.folder / SESSION_FILE, self._about)
@@ -145,6 +196,9 @@ class SessionRecording:
 
     def show(self, state: GaitState) -> None:
         """Record one gait state."""
+        if self._closed:
+            return
+        self.empty = False
         if self._t0_s is None:
             self._t0_s = state.t_s
             self.note({"t0_s": state.t_s})
@@ -159,8 +213,27 @@ class SessionRecording:
                 f"{self.folder / EVENTS_FILE} cannot be written ({err.strerror}): free the disk."
             ) from None
 
+    def mark(self, t_s: float, note: str) -> bool:
+        """Note an instant; say whether it could be, which it cannot before the first gait state."""
+        if self._closed or self._t0_s is None:
+            return False
+        self._log.write_json(MARKS_TOPIC, t_s, {"t_s": t_s, "note": note}, MARK_SCHEMA)
+        file = self.folder / MARKS_FILE
+        try:
+            begun = file.exists()
+            with file.open("a", encoding="utf-8", newline="") as out:
+                rows = csv.writer(out, lineterminator="\n")
+                if not begun:
+                    rows.writerow(["t_s", "note"])
+                rows.writerow([f"{t_s - self._t0_s:.3f}", note])
+        except OSError as err:
+            raise RecordingError(
+                f"{file} cannot be written ({err.strerror}): free the disk."
+            ) from None
+        return True
+
     def close(self) -> None:
-        """Finish every file; a second call does nothing."""
+        """Finish every file; a second call does nothing. What nothing came to is not kept."""
         if self._closed:
             return
         self._closed = True
@@ -170,6 +243,23 @@ class SessionRecording:
         finally:
             self._events.close()
             self._log.close()
+        if self.empty:
+            # Sensors that stay in their case while a service waits for them must not fill the disk.
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _look_at_disk(self) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free >= self._keep_free_bytes:
+            return
+        why = f"the disk had only {free / 1e9:.2f} GB left"
+        self.note({"closed_early": why})
+        self.close()
+        log.warning(
+            "%s was closed because %s (disk.keep_free_gb): what was recorded is whole, and the session "
+            "goes on unrecorded; free the disk and start again.",
+            self.folder,
+            why,
+        )
 
 
 def tick_fields(tick: Tick) -> dict[str, Any]:
@@ -195,16 +285,29 @@ def gait_fields(state: GaitState) -> dict[str, Any]:
     return {
         "t_s": state.t_s,
         "index": state.index,
-        "angles_deg": {n: _finite(math.degrees(v)) for n, v in state.angles_rad.items()},
-        "phase": dict(state.phase),
+        "angles_deg": {n: _finite(math.degrees(v), 3) for n, v in state.angles_rad.items()},
+        "interval_deg": {n: _finite(math.degrees(v), 2) for n, v in state.interval_rad.items()},
+        "not_good": {n: v for n, v in state.angle_validity.items() if v is not Validity.GOOD},
+        "legs": {side: _leg_fields(leg) for side, leg in state.legs.items()},
         "events": [{"t_s": e.t_s, "side": e.side, "kind": e.kind} for e in state.events],
+        "gait_class": state.gait_class,
+        "class_confidence": round(state.class_confidence, 3),
         "validity": state.validity,
         "reason": state.reason,
     }
 
 
-def _finite(value: float) -> float | None:
-    return round(value, 5) if math.isfinite(value) else None
+def _leg_fields(leg: LegState) -> dict[str, Any]:
+    return {
+        "phase": leg.phase,
+        "sub_phase": leg.sub_phase,
+        "cycle": _finite(leg.cycle, 3),
+        "confidence": round(leg.confidence, 3),
+    }
+
+
+def _finite(value: float, digits: int = 5) -> float | None:
+    return round(value, digits) if math.isfinite(value) else None
 
 
 def _fresh_folder(out: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ from rich.text import Text
 from talaria_bridge.receiver import LinkReport
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import CalibrationProgress
-from talaria_edge.gait import SIDES, Phase
+from talaria_edge.gait import SIDES, LegState, Phase, SubPhase
 from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.sanitiser import SlotFlag, names_of
 
@@ -171,14 +171,16 @@ def render_calibration(progress: CalibrationProgress, title: str) -> Panel:
 
 def render_state(state: GaitState, slots: tuple[str, ...], stats: LiveStats, title: str) -> Panel:
     """Picture of one gait state with its phases, slots and losses."""
-    believed = state.validity is not Validity.INVALID
     angles = Table.grid(padding=(0, 1))
     for name, value in state.angles_rad.items():
         shown = f"{math.degrees(value):7.1f}°" if math.isfinite(value) else "      –°"
-        angles.add_row(
-            name, shown, angle_bar(math.degrees(value)), style=None if believed else "dim"
-        )
-    phases = Text("   ").join(_phase_text(side, state.phase.get(side)) for side in SIDES)
+        width = state.interval_rad[name]
+        within = f"±{math.degrees(width):4.1f}" if math.isfinite(width) else ""
+        good = state.angle_validity[name] is Validity.GOOD
+        bar = angle_bar(math.degrees(value))
+        angles.add_row(name, shown, within, bar, style=None if good else "dim")
+    phases = Text("   ").join(_leg_text(side, state.legs[side]) for side in SIDES)
+    phases.append(f"   {state.gait_class}", style="bold")
     slots_and_links = [
         render_slots(slots, state.slot_status, state.slot_loss, state.slot_flags),
         *(_link_text(link) for link in stats.links),
@@ -248,6 +250,8 @@ def _link_text(link: LinkReport) -> Text:
     return Text(f"{link.name or 'link'}: {how}{', '.join(notes)}", style=style)
 
 
-def _phase_text(side: str, phase: Phase | None) -> Text:
-    colour = {Phase.STANCE: "cyan", Phase.SWING: "magenta"}.get(phase or Phase.UNKNOWN, "dim")
-    return Text(f"{_SIDE_NAMES[side]} {phase or Phase.UNKNOWN}", style=colour)
+def _leg_text(side: str, leg: LegState) -> Text:
+    colour = {Phase.STANCE: "cyan", Phase.SWING: "magenta"}.get(leg.phase, "dim")
+    part = leg.phase if leg.sub_phase is SubPhase.UNKNOWN else leg.sub_phase.replace("_", " ")
+    at = f" {leg.cycle:4.0%}" if math.isfinite(leg.cycle) else ""
+    return Text(f"{_SIDE_NAMES[side]} {part}{at}", style=colour)

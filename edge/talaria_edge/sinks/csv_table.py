@@ -1,0 +1,118 @@
+"""Gait states and strides as two tables that any program reads."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from talaria_bridge.errors import RecordingError
+from talaria_edge.gait import SIDES, LegState
+from talaria_edge.pipeline import GaitState
+from talaria_edge.sinks.message import stride_fields
+
+_FLUSH_S = 1.0
+_STATE = ("t_s", "index", "validity", "reason", "gait_class", "class_confidence", "events")
+_LEG = ("phase", "sub_phase", "cycle", "confidence")
+_STRIDE = (
+    "side",
+    "start_s",
+    "end_s",
+    "stance_s",
+    "step_time_s",
+    "cadence_spm",
+    "stance_ratio",
+    "double_support_ratio",
+    "length_m",
+    "speed_ms",
+    "gait_class",
+)
+
+
+class CsvTable:
+    """Write one row per gait state, and one per stride in a second file; a `Sink`.
+
+    Angles are in degrees, times in host seconds; a number that is not known is an empty cell.
+
+    Parameters
+    ----------
+    path : Path
+        The table of states; strides go to ``<stem>-strides.csv`` beside it. Neither may exist.
+    names : sequence of str
+        Angles, in column order.
+
+    Raises
+    ------
+    RecordingError
+        If a file cannot be made.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+        self._flushed_t_s = -math.inf
+        self._files: list[IO[str]] = []
+        angles = [f"{n}_{what}" for n in names for what in ("deg", "interval_deg", "validity")]
+        legs = [f"{what}_{side}" for side in SIDES for what in _LEG]
+        self._states = self._open(path, [*_STATE, *angles, *legs])
+        strides = path.with_name(f"{path.stem}-strides{path.suffix}")
+        self._strides = self._open(strides, [*_STRIDE, *(f"{n}_range_deg" for n in names)])
+
+    def show(self, state: GaitState) -> None:
+        """Write one state, and the strides it completed."""
+        self._states.writerow(self._row(state))
+        for stride in state.strides:
+            fields = stride_fields(stride)
+            ranges = fields["rom_deg"]
+            self._strides.writerow(
+                [*(fields[key] for key in _STRIDE), *(ranges.get(name) for name in self._names)]
+            )
+        if not 0.0 <= state.t_s - self._flushed_t_s < _FLUSH_S:
+            self._flushed_t_s = state.t_s
+            for file in self._files:
+                file.flush()
+
+    def close(self) -> None:
+        """Finish both files; a second call does nothing."""
+        for file in self._files:
+            file.close()
+
+    def _open(self, path: Path, header: Iterable[str]) -> Any:
+        try:
+            file = path.open("x", newline="", encoding="utf-8")
+        except OSError as err:
+            self.close()
+            raise RecordingError(
+                f"{path} cannot be made ({err.strerror}): name another file after csv:."
+            ) from None
+        self._files.append(file)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        return writer
+
+    def _row(self, state: GaitState) -> list[Any]:
+        events = " ".join(f"{e.side}:{e.kind}@{e.t_s:.4f}" for e in state.events)
+        row = [
+            f"{state.t_s:.6f}",
+            state.index,
+            state.validity,
+            state.reason,
+            state.gait_class,
+            _cell(state.class_confidence),
+            events,
+        ]
+        for name in self._names:
+            row += [
+                _cell(math.degrees(state.angles_rad.get(name, math.nan))),
+                _cell(math.degrees(state.interval_rad.get(name, math.nan))),
+                state.angle_validity.get(name, ""),
+            ]
+        for side in SIDES:
+            leg = state.legs.get(side, LegState())
+            row += [leg.phase, leg.sub_phase, _cell(leg.cycle), _cell(leg.confidence)]
+        return row
+
+
+def _cell(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else ""

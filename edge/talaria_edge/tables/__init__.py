@@ -1,0 +1,1 @@
+"""Tables as other programs write them: OpenSim's motion files and separated values."""
