@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +22,24 @@ from torch import Tensor, nn
 from talaria_bridge.errors import ExportError, ModelContractError
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import PROCEDURE
+from talaria_edge.dashboard.band import BAND_FILE
 from talaria_edge.features import FEATURE_VERSION, channels
 from talaria_edge.kinematics import ANGLES, HIP_OUT_OF_PLANE
 from talaria_edge.model import StreamingModel
-from talaria_edge.spec import METADATA_KEY, HeldOut, ModelSpec, Output, Parity, StateTensor
-from talaria_training.networks import GaitNet
-from talaria_training.train import predict
+from talaria_edge.spec import (
+    METADATA_KEY,
+    Familiarity,
+    HeldOut,
+    Intervals,
+    ModelSpec,
+    Output,
+    Parity,
+    StateTensor,
+)
+from talaria_training.networks import CONTACT_DELAY_S, GAIT_CLASSES, HEADS, GaitNet
+from talaria_training.train import outputs
 
-PARITY_TOLERANCE_RAD = 1e-4
+PARITY_TOLERANCE = 1e-4
 WEIGHTS_FILE = "model.safetensors"
 _SIGNS = {
     "hip_flexion": "flexion +",
@@ -55,6 +66,10 @@ class Provenance:
         Error on people the model never saw.
     remarks : str
         Anything else a reader of the card should know.
+    intervals : Intervals or None
+        How far off the angles are, measured on people held out.
+    familiarity : Familiarity or None
+        From where on a gait is unlike any in training, chosen on people held out.
     """
 
     model_id: str
@@ -63,6 +78,8 @@ class Provenance:
     rate_hz: float
     held_out: HeldOut | None = None
     remarks: str = ""
+    intervals: Intervals | None = None
+    familiarity: Familiarity | None = None
 
 
 class _Step(nn.Module):
@@ -78,7 +95,11 @@ class _Step(nn.Module):
 
 
 def release(
-    net: GaitNet, provenance: Provenance, folder: Path, check: Iterable[NDArray[np.float32]]
+    net: GaitNet,
+    provenance: Provenance,
+    folder: Path,
+    check: Iterable[NDArray[np.float32]],
+    band: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> Path:
     """Write a model folder: ``model.onnx``, ``model.safetensors``, ``card.md``, ``SHA256SUMS``.
 
@@ -90,6 +111,8 @@ def release(
         Created if need be; its four files are replaced only once every check has passed.
     check : iterable of ndarray, shape (T, C)
         Features of whole recordings, streamed step by step through onnxruntime and compared.
+    band : mapping, optional
+        How people usually walk, for displays: `normal_band.json` beside the model.
 
     Returns
     -------
@@ -99,7 +122,7 @@ def release(
     Raises
     ------
     ExportError
-        If torch and onnxruntime differ by more than 1e-4 rad anywhere, or there is nothing to check.
+        If torch and onnxruntime differ by more than 1e-4 anywhere, or there is nothing to check.
     """
     net = net.eval()
     spec = model_spec(net, provenance)
@@ -113,7 +136,10 @@ def release(
             weights, draft / WEIGHTS_FILE, metadata={**shape, METADATA_KEY: spec.model_dump_json()}
         )
         (draft / "card.md").write_text(_card(net, spec, provenance, worst), encoding="utf-8")
-        names = ("card.md", "model.onnx", WEIGHTS_FILE)
+        names = ["card.md", "model.onnx", WEIGHTS_FILE]
+        if band:
+            (draft / BAND_FILE).write_text(json.dumps(band), encoding="utf-8")
+            names.append(BAND_FILE)
         sums = [f"{hashlib.sha256((draft / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
         (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,9 +172,7 @@ def load(folder: Path) -> tuple[GaitNet, ModelSpec]:
             f"{file} was trained on feature version {spec.feature_version}, this is version "
             f"{FEATURE_VERSION}: train it again."
         )
-    net = GaitNet(
-        len(spec.channels), len(spec.outputs), int(metadata["hidden"]), int(metadata["layers"])
-    )
+    net = GaitNet(len(spec.channels), int(metadata["hidden"]), int(metadata["layers"]))
     net.load_state_dict(tensors)
     return net.eval(), spec
 
@@ -162,6 +186,9 @@ def model_spec(net: GaitNet, provenance: Provenance) -> ModelSpec:
         feature_version=FEATURE_VERSION,
         channels=channels(LEG_SLOTS),
         outputs=tuple(_output(name) for name in ANGLES),
+        heads=HEADS,
+        intervals=provenance.intervals,
+        familiarity=provenance.familiarity,
         states=(
             StateTensor(input="state", output="state_next", shape=(net.layers, 1, net.hidden)),
         ),
@@ -188,8 +215,10 @@ def _parity(net: GaitNet, length: int = 8) -> Parity:
     """Made-up input within the training range, so that no recording travels with the model."""
     noise = np.random.default_rng(0).standard_normal((length, net.x_mean.numel()))
     x = (net.x_mean.numpy() + net.x_std.numpy() * noise).astype(np.float32)
-    y = predict(net, x)[-1]
-    return Parity(x=x.tolist(), y=y.tolist(), tolerance_rad=PARITY_TOLERANCE_RAD)
+    x[:, -net.slots :] = 1.0
+    x[-1, -net.slots] = 0.0  # a sensor that falls silent is part of the contract
+    y = outputs(net, x)[-1]
+    return Parity(x=x.tolist(), y=y.tolist(), tolerance=PARITY_TOLERANCE)
 
 
 def _write_onnx(net: GaitNet, spec: ModelSpec, path: Path) -> None:
@@ -238,16 +267,16 @@ def check_parity(
     for features in recordings:
         model.reset()
         streamed = np.array([model.step(x) for x in features])
-        worst = max(worst, float(np.abs(streamed - predict(net, features)).max()))
+        worst = max(worst, float(np.abs(streamed - outputs(net, features)).max()))
     if worst < 0:
         raise ExportError(
             "There was no recording to compare torch and onnxruntime on, so the model cannot be "
             "released: give at least one."
         )
-    if not worst <= PARITY_TOLERANCE_RAD:
+    if not worst <= PARITY_TOLERANCE:
         raise ExportError(
             f"torch and onnxruntime differ by {worst:.1e} rad over a whole recording, more than "
-            f"{PARITY_TOLERANCE_RAD:g} rad, so the model is not released: report it with the versions "
+            f"{PARITY_TOLERANCE:g} rad, so the model is not released: report it with the versions "
             "of torch, onnx and onnxruntime."
         )
     return worst
@@ -279,7 +308,7 @@ def _card(net: GaitNet, spec: ModelSpec, provenance: Provenance, worst: float) -
     for output in spec.outputs:
         error = f"{errors[output.name]:.1f}" if output.name in errors else "–"
         lines.append(f"| {output.name} | {output.sign} | {output.certainty} | {error} |")
-    lines.append("")
+    lines += ["", *_heads(spec)]
     if spec.held_out:
         lines += [f"Held out: {spec.held_out.protocol}; reference: {spec.held_out.reference}.", ""]
     if provenance.remarks:
@@ -292,6 +321,24 @@ def _card(net: GaitNet, spec: ModelSpec, provenance: Provenance, worst: float) -
         "",
     ]
     return "\n".join(lines)
+
+
+def _heads(spec: ModelSpec) -> list[str]:
+    """Say what the model gives besides the angles, and what of it was measured."""
+    lines = [
+        "Also: how far off each angle may be, contact of each foot "
+        f"({CONTACT_DELAY_S * 1e3:.0f} ms ago), its place in the gait cycle, the kind of "
+        f"gait ({', '.join(GAIT_CLASSES)}), and how unfamiliar the movement is. Sensors may be absent.",
+        "",
+    ]
+    if spec.intervals:
+        lines += [f"{spec.intervals.level:.0%} intervals: {spec.intervals.protocol}.", ""]
+    if spec.familiarity:
+        lines += [
+            f"A stride is unknown above novelty {spec.familiarity.limit:g}: {spec.familiarity.protocol}.",
+            "",
+        ]
+    return lines
 
 
 def released(folder: Path) -> Iterator[tuple[Path, ModelSpec]]:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +22,25 @@ from talaria_bridge.link import Chunk
 from talaria_bridge.recorder import SessionLogWriter
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.virtual import schedule_frames
+from talaria_edge.model import StreamingModel
 from talaria_edge.spec import ModelSpec
-from talaria_training import artefacts, evaluate, optical, tables
+from talaria_training import (
+    artefacts,
+    evaluate,
+    fusion,
+    gait_study,
+    inclination,
+    optical,
+    planted,
+    planted_tables,
+    rotated,
+    strides_study,
+    strides_tables,
+    tables,
+)
 from talaria_training import demo as demonstration
+from talaria_training.band import normal_band
+from talaria_training.data import broad
 from talaria_training.data.cli import app as data_app
 from talaria_training.data.cli import load_with_bar, unique
 from talaria_training.data.recording import DataIssue, Recording
@@ -121,10 +137,14 @@ def _prepare(
 
 
 def _release(
-    net: GaitNet, trials: tuple[Trial, ...], folder: Path, about: artefacts.Provenance
+    net: GaitNet,
+    trials: tuple[Trial, ...],
+    folder: Path,
+    about: artefacts.Provenance,
+    band: dict[str, dict[str, list[float]]] | None = None,
 ) -> None:
     with err.status("Exporting, and comparing torch with onnxruntime step by step …"):
-        artefacts.release(net, about, folder, [trial.features for trial in trials[:2]])
+        artefacts.release(net, about, folder, [trial.features for trial in trials[:2]], band)
     out.print(f"Wrote {folder} (model.onnx, model.safetensors, card.md, SHA256SUMS).")
 
 
@@ -143,6 +163,12 @@ def train(
         Path | None,
         typer.Option(help="Report of 'evaluate --protocol loso' whose errors the card quotes."),
     ] = None,
+    gait_json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Report of 'events' whose intervals and novelty limit the model carries."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = TrainConfig().steps,
     seed: int = 0,
 ) -> None:
@@ -154,38 +180,86 @@ def train(
         raise TalariaError(
             "Everybody was held out, so nobody is left to train on: hold out fewer people."
         )
+    known = gait_study.known_of(gait_json, left_out) if gait_json else (None, None)
     with _training_bar("Training") as report:
-        net = train_net(trials, replace(TrainConfig(), steps=steps, seed=seed), report)
+        config = replace(TrainConfig(), steps=steps, seed=seed)
+        net = evaluate.held_out_net(prepared.trials, left_out, config, report)
     about = artefacts.Provenance(
         model_id=folder.name,
         trained_on=trained_on or f"recordings in {data.name}",
         people=artefacts.names_of([t.person for t in trials]),
         rate_hz=trials[0].rate_hz,
         held_out=evaluate.held_out(held_out_json, left_out) if held_out_json else None,
+        intervals=known[0],
+        familiarity=known[1],
     )
-    _release(net, trials, folder, about)
+    _release(net, trials, folder, about, normal_band(trials))
 
 
 @app.command()
 def finetune(
-    data: DataOption,
     base: Annotated[Path, typer.Option(help="Model folder to start from.")],
-    person: Annotated[str, typer.Option(help="Whose recordings.")],
     folder: OutOption,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="CapSense tree or zips, or plain folders.")
+    ] = None,
+    session: Annotated[
+        Path | None, typer.Option(help="A recorded session with labels, instead of --data.")
+    ] = None,
+    person: Annotated[str | None, typer.Option(help="Whose recordings.")] = None,
     part: Annotated[
-        float, typer.Option(help="Share of each recording, from its start, to learn from.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            help="Share of each recording, from its start, to learn from; 0.2, but all of a session."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = FINETUNE.steps,
 ) -> None:
     """Fine-tune a multi-user model on one person and export it."""
+    source, whom, share = _finetune_source(data, session, person, part)
     net, spec = artefacts.load(base)
-    trials = tuple(t.part(0.0, part) for t in _prepare(data, [person], spec=spec).trials)
+    prepared = _prepare(source, whom, spec=spec)
+    trials = tuple(t.part(0.0, share) for t in prepared.trials)
     with _training_bar("Fine-tuning") as report:
         personal = finetune_net(net, trials, replace(FINETUNE, steps=steps), report)
-    trained_on = f"{spec.model_id}, fine-tuned on the first {part:.0%} of {person}'s recordings"
-    people = artefacts.names_of([*spec.people, person])
-    about = artefacts.Provenance(folder.name, trained_on, people, trials[0].rate_hz)
+    who = trials[0].person
+    trained_on = f"{spec.model_id}, fine-tuned on the first {share:.0%} of {who}'s recordings"
+    people = artefacts.names_of([*spec.people, who])
+    about = artefacts.Provenance(
+        folder.name,
+        trained_on,
+        people,
+        trials[0].rate_hz,
+        remarks=_given_reference(trials),
+        intervals=spec.intervals,
+        familiarity=spec.familiarity,
+    )
     _release(personal, trials, folder, about)
+
+
+def _given_reference(trials: Sequence[Trial]) -> str:
+    """Say on the card where a person's own angles came from something else than the sensor chain."""
+    given = sorted({t.name for t in trials if t.reference == "given"})
+    if not given:
+        return ""
+    return (
+        f"Fine-tuned on angles that something else measured beside the sensors ({', '.join(given)}), with "
+        "that reference's own zero."
+    )
+
+
+def _finetune_source(
+    data: Path | None, session: Path | None, person: str | None, part: float | None
+) -> tuple[Path, list[str] | None, float]:
+    """Say what to load, of whom, and how much of it to learn from."""
+    if session is not None and data is None:
+        return session, None if person is None else [person], 1.0 if part is None else part
+    if data is None or session is not None or person is None:
+        raise TalariaError(
+            "Fine-tuning needs the recordings of one person: give either --data with --person, or "
+            "--session with a labelled session's folder."
+        )
+    return data, [person], 0.2 if part is None else part
 
 
 @app.command()
@@ -280,6 +354,40 @@ def evaluate_(
 
 
 @app.command()
+def events(
+    data: DataOption,
+    people: PeopleOption = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where to write everything.")
+    ] = None,
+    workers: WorkersOption = 0,
+    steps: Annotated[
+        int, typer.Option(help="Optimiser steps of every fold.")
+    ] = TrainConfig().steps,
+) -> None:
+    """Stream people held out through the runtime: contacts, cycle, gait class, intervals, losses."""
+    workers = workers or os.cpu_count() or 1
+    groups = _load(data, _names(people))
+    with _bar("Calibrating and computing features", len(groups)) as done:
+        prepared = prepare(groups, workers, done)
+    recordings = [recording for group in groups for recording in group]
+    folds = len({trial.person for trial in prepared.trials})
+    if folds < 2:
+        raise TalariaError(
+            f"{data} holds {folds} people that can be used, and holding one out leaves nobody to learn "
+            "from: give recordings of at least two."
+        )
+    with _bar("People held out, two passes", 2 * folds) as done:
+        config = replace(TrainConfig(), steps=steps)
+        results = gait_study.study(prepared.trials, recordings, config, workers, done)
+    report = gait_study.document(*results)
+    out.print(*tables.gait(report))
+    if json_file:
+        evaluate.write_json(json_file, report)
+        out.print(f"Wrote {json_file}.")
+
+
+@app.command()
 def reference(
     data: DataOption,
     optical_file: Annotated[
@@ -296,6 +404,86 @@ def reference(
     truth = optical.load_optical(archive)
     person = optical.RECORDING.split("/", maxsplit=1)[0]
     out.print(tables.reference(_load(data, [person])[0], truth))
+
+
+@app.command("strides-check")
+def strides_check(
+    data: DataOption,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where to write all rows.")
+    ] = None,
+) -> None:
+    """Compare stride length and speed with a treadmill's belt and with optical markers."""
+    with err.status("Streaming every recording through the live stages …") as status:
+        document = strides_study.check(data, lambda what: status.update(f"{what} done …"))
+    out.print(*strides_tables.strides_tables(document))
+    if json_file:
+        evaluate.write_json(json_file, document)
+        out.print(f"Wrote {json_file}.")
+
+
+@app.command("planted")
+def planted_(
+    data: DataOption,
+    people: PeopleOption = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Also see what turned sensors do to this model's angles."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where to write the summary and all failures.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Stretches of each recording.")] = 5,
+    workers: WorkersOption = 0,
+) -> None:
+    """Plant mistakes into real calibrations and count which are noticed."""
+    groups = _load(data, _names(people))
+    made = planted.cases(groups, count)
+    with _bar("Planting mistakes", len(made)) as done:
+        outcomes = planted.run_study(made, workers or os.cpu_count() or 1, done)
+    effects: list[rotated.MountingEffect] = []
+    if model is not None:
+        net = StreamingModel.load(model, slots=LEG_SLOTS, rate_hz=groups[0][0].rate_hz)
+        effects = list(rotated.mounting_effects([r for group in groups for r in group], net))
+    out.print(planted_tables.mistakes(planted.summarise(outcomes)))
+    if effects:
+        out.print(planted_tables.mountings(effects))
+    if json_file:
+        planted.write_study(json_file, outcomes, effects)
+        out.print(f"Wrote {json_file}.")
+
+
+@app.command("fusion")
+def fusion_(
+    data: DataOption,
+    broad_data: Annotated[
+        Path | None, typer.Option("--broad", help="BROAD trials; found beside the data if there.")
+    ] = None,
+    people: PeopleOption = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where to write all scores.")
+    ] = None,
+    workers: WorkersOption = 0,
+) -> None:
+    """Measure the orientation filters against CapSense's devices and BROAD's cameras."""
+    recordings = [r for group in _load(data, _names(people)) for r in group]
+    stretches = inclination.walking_stretches(recordings)
+    if not stretches:
+        raise TalariaError(
+            f"{data} has no orientations from its devices to compare with: give CapSense recordings."
+        )
+    place = broad_data or broad.find_broad(data)
+    if place is None:
+        err.print(f"note: {broad.ARCHIVE} is not beside {data}; say where with --broad.")
+    else:
+        stretches += inclination.optical_stretches(broad.load_broad(place))
+    with _bar("Filters run", fusion.jobs_of(stretches)) as done:
+        results = fusion.run(stretches, workers or os.cpu_count() or 1, done)
+    document = fusion.report(results, stretches[0])
+    out.print(fusion.table(document))
+    if json_file:
+        evaluate.write_json(json_file, document)
+        out.print(f"Wrote {json_file}.")
 
 
 @app.command()

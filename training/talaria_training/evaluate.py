@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from talaria_bridge.errors import RecordingError
 from talaria_edge.kinematics import ANGLES, SAGITTAL
@@ -32,6 +34,7 @@ from talaria_training.train import (
     FINETUNE,
     MULTI_USER,
     SINGLE_USER,
+    Progress,
     TrainConfig,
     finetune,
     predict,
@@ -165,13 +168,33 @@ def personal_rows(
     return rows + _test_rows("person_mean", person, trials, outputs, optical)
 
 
+def held_out_net(
+    trials: Sequence[Trial],
+    left_out: Sequence[str],
+    config: TrainConfig,
+    progress: Progress | None = None,
+) -> GaitNet:
+    """Train on everybody but some people, or find the network that was trained so before."""
+    others = [trial for trial in trials if trial.person not in left_out]
+    key = _run_key(others, repr(config), "networks", "train")
+    file = cache_folder("nets") / f"{key}.safetensors"
+    if not file.exists():
+        net = train(others, config, progress)
+        scratch = file.with_suffix(f".{os.getpid()}")
+        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, scratch)
+        scratch.replace(file)
+    net = GaitNet(others[0].features.shape[1], config.hidden, config.layers, config.dropout)
+    net.load_state_dict(load_file(file))
+    return net.eval()
+
+
 def fold(
     person: str, trials: Sequence[Trial], recipe: Recipe, optical: Optical | None = None
 ) -> list[Row]:
     """Hold one person out: train on all others, then score every approach on that person."""
     others = [trial for trial in trials if trial.person != person]
     mine = [trial for trial in trials if trial.person == person]
-    rows = personal_rows(train(others, recipe.base), mine, recipe, optical)
+    rows = personal_rows(held_out_net(trials, (person,), recipe.base), mine, recipe, optical)
     curve = mean_curve(others)
     outputs = [curve_at(curve, trial.features) for trial in mine]
     return rows + _test_rows("train_mean", person, mine, outputs, optical)
@@ -193,7 +216,8 @@ def _test_rows(
             t_s = np.arange(len(output)) / trial.rate_hz
             mine, theirs = optical.overlap(t_s[cut])
             seen.append((output[cut][mine], optical.angles_rad[theirs]))
-    rows = score(approach, trials[0].reference, person, pairs)
+    reference = next((t.reference for t in trials if t.reference != "none"), "none")
+    rows = score(approach, reference, person, pairs)
     return rows + (score(approach, "optical", person, seen) if seen else [])
 
 
@@ -264,7 +288,7 @@ def leave_one_out(
             "at least two people."
         )
     jobs = {person: (fold, person, trials, recipe, optical) for person in people}
-    return _run_all(jobs, _run_key(trials, recipe, optical), workers, done)
+    return _run_all(jobs, _rows_key(trials, recipe, optical), workers, done)
 
 
 def unseen(
@@ -281,7 +305,7 @@ def unseen(
         mine = [trial for trial in trials if trial.person == person]
         jobs[person] = (personal_rows, base, mine, recipe, optical)
     weights = b"".join(v.numpy().tobytes() for v in base.state_dict().values())
-    return _run_all(jobs, _run_key(trials, recipe, optical, weights), workers, done)
+    return _run_all(jobs, _rows_key(trials, recipe, optical, weights), workers, done)
 
 
 def _run_all(
@@ -308,16 +332,19 @@ def _run_all(
     return [row for person in jobs for row in rows[person]]
 
 
-def _run_key(
+def _rows_key(
     trials: Sequence[Trial], recipe: Recipe, optical: Optical | None, weights: bytes = b""
 ) -> str:
-    digest = hashlib.sha256(repr(recipe).encode() + weights)
-    digest.update(source_digest("networks", "train", "evaluate").encode())
-    digest.update(b"optical" if optical is not None else b"")
+    said = f"{recipe!r}{optical is not None}{hashlib.sha256(weights).hexdigest()}"
+    return _run_key(trials, said, "networks", "train", "evaluate")
+
+
+def _run_key(trials: Sequence[Trial], said: str, *code: str) -> str:
+    digest = hashlib.sha256(said.encode() + source_digest(*code).encode())
     for trial in trials:
         digest.update(trial.name.encode())
-        digest.update(trial.features.tobytes())
-        digest.update(trial.angles_rad.tobytes())
+        for array in (trial.features, trial.angles_rad, trial.contact, trial.cycle):
+            digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -5,18 +5,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from talaria_edge.kinematics import ANGLES, SIDES
+from talaria_edge.spec import Head
+
+CONTACT_DELAY_S = 0.03
+"""The network says what a foot did so long ago: hindsight sharpens the moment of contact."""
+GAIT_CLASSES = ("walking", "stiff_knee")
+"""The classes there are recordings of; standing still needs no network."""
+HEADS = (
+    Head(name="spread", columns=ANGLES),
+    Head(name="contact", columns=SIDES, delay_s=CONTACT_DELAY_S),
+    Head(
+        name="cycle", columns=tuple(f"{part}_{side}" for side in SIDES for part in ("cos", "sin"))
+    ),
+    Head(name="gait_class", columns=GAIT_CLASSES),
+    Head(name="novelty", columns=("distance",)),
+)
+"""What every network of ours gives besides the angles; see `talaria_edge.spec.Head`."""
+_PER_SLOT = 9
+
+
+def head_columns(name: str) -> slice:
+    """Where a head's columns lie in the network's output."""
+    start = len(ANGLES)
+    for head in HEADS:
+        if head.name == name:
+            return slice(start, start + len(head.columns))
+        start += len(head.columns)
+    raise KeyError(name)
+
 
 class GaitNet(nn.Module):
     """A gated recurrent network beside a straight linear path from inputs to angles.
 
     The linear path carries what is plain geometry (a thigh's tilt is most of hip flexion); the
-    recurrent path fills in the segments that carry no sensor. Normalisation lives inside, so a caller
-    feeds raw SI features and reads radians.
+    recurrent path fills in the segments that carry no sensor, and all heads read it. Normalisation lives
+    inside, so a caller feeds raw SI features and reads radians. A slot that is not present enters as the
+    mean of the training data, whatever stands in its channels.
 
     Parameters
     ----------
-    channels, outputs : int
-        Width of the feature vector and number of angles.
+    channels : int
+        Width of the feature vector: nine per slot, then one flag per slot.
     hidden, layers : int
         Size of the recurrent path.
     dropout : float
@@ -27,20 +57,28 @@ class GaitNet(nn.Module):
     x_std: Tensor
     y_mean: Tensor
     y_std: Tensor
+    memory_mean: Tensor
+    memory_white: Tensor
 
     def __init__(
-        self, channels: int, outputs: int, hidden: int = 96, layers: int = 2, dropout: float = 0.2
+        self, channels: int, hidden: int = 96, layers: int = 2, dropout: float = 0.2
     ) -> None:
         super().__init__()
         self.hidden, self.layers = hidden, layers
+        self.slots = channels // (_PER_SLOT + 1)
+        angles = len(ANGLES)
         self.register_buffer("x_mean", torch.zeros(channels))
         self.register_buffer("x_std", torch.ones(channels))
-        self.register_buffer("y_mean", torch.zeros(outputs))
-        self.register_buffer("y_std", torch.ones(outputs))
+        self.register_buffer("y_mean", torch.zeros(angles))
+        self.register_buffer("y_std", torch.ones(angles))
+        self.register_buffer("memory_mean", torch.zeros(hidden))
+        self.register_buffer("memory_white", torch.zeros(hidden, hidden))
         self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(channels, hidden, layers, batch_first=True, dropout=dropout)
-        self.head = nn.Linear(hidden, outputs)
-        self.skip = nn.Linear(channels, outputs, bias=False)
+        self.head = nn.Linear(hidden, angles)
+        self.skip = nn.Linear(channels, angles, bias=False)
+        # Novelty is a distance and has no weights of its own.
+        self.heads = nn.Linear(hidden, sum(len(h.columns) for h in HEADS if h.name != "novelty"))
 
     def start(self, batch: int = 1) -> Tensor:
         """Return the state before the first sample: zeros of shape (layers, batch, hidden)."""
@@ -56,11 +94,28 @@ class GaitNet(nn.Module):
 
         Returns
         -------
-        y : Tensor, shape (B, T, outputs)
-            Angles, rad.
+        y : Tensor, shape (B, T, width)
+            Angles, rad; then the columns of `HEADS`.
         state : Tensor, shape (layers, B, hidden)
         """
-        x = (x - self.x_mean) / self.x_std
+        x = self._normalised(x)
         memory, state = self.gru(x, state)
-        y = self.head(self.dropout(memory)) + self.skip(x)
-        return y * self.y_std + self.y_mean, state
+        read = self.dropout(memory)
+        angles = (self.head(read) + self.skip(x)) * self.y_std + self.y_mean
+        # Nothing is learned through the distance, whose root has no slope at zero.
+        far = (memory.detach() - self.memory_mean) @ self.memory_white
+        novelty = (far * far).mean(dim=-1, keepdim=True).sqrt()
+        spread, others = self.heads(read).split(
+            [len(ANGLES), self.heads.out_features - len(ANGLES)], -1
+        )
+        spread = spread + self.y_std.log()
+        return torch.cat([angles, spread, others, novelty], dim=-1), state
+
+    def memory(self, x: Tensor) -> Tensor:
+        """Return what the recurrent path holds at every sample of x (B, T, channels)."""
+        return self.gru(self._normalised(x), self.start(len(x)))[0]  # type: ignore[no-any-return]
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        motion, present = x[..., : -self.slots], x[..., -self.slots :]
+        motion = (motion - self.x_mean[: -self.slots]) / self.x_std[: -self.slots]
+        return torch.cat([motion * present.repeat_interleave(_PER_SLOT, dim=-1), present], dim=-1)

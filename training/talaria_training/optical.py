@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
 from talaria_edge.kinematics import ANGLES
-from talaria_training.data.opensim import MotionTable, read_table
+from talaria_edge.tables.motion import MotionTable, read_table
 
 RECORDING = "Sub02/CSBaseline"
 """Name of the one recording the optical angles belong to."""

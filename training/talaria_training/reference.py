@@ -161,7 +161,7 @@ def _merge(found: list[tuple[float, dict[str, FloatArray]]]) -> dict[str, FloatA
 def _angles(
     recording: Recording, group: Sequence[Recording], up: dict[str, FloatArray]
 ) -> dict[str, FloatArray]:
-    axes = [_right_axes(member) for member in group]
+    axes = [right_axes(member) for member in group]
     right = {s: np.mean([a[s] for a in axes], axis=0) for s in CHAIN_SLOTS}
     q = _quaternions(recording)
     segments = {}
@@ -172,7 +172,7 @@ def _angles(
     return joint_angles_rad(align_headings(segments, recording.rate_hz))
 
 
-def _walking(recording: Recording) -> NDArray[np.bool_]:
+def walking_samples(recording: Recording) -> NDArray[np.bool_]:
     """Mark the samples with the feet in motion over the surrounding two seconds."""
     feet = [recording.slots.index(s) for s in ("calcn_r", "calcn_l")]
     rate = np.linalg.norm(recording.gyr_rads[:, feet], axis=2).mean(axis=1)
@@ -182,9 +182,12 @@ def _walking(recording: Recording) -> NDArray[np.bool_]:
     )
 
 
-def _right_axes(recording: Recording) -> dict[str, FloatArray]:
-    """Flexion axes to the wearer's right, in sensor frames, from the whole walk of one recording."""
-    walking = _walking(recording)
+def right_axes(recording: Recording) -> dict[str, FloatArray]:
+    """Flexion axes to the wearer's right, in sensor frames, from the whole walk of one recording.
+
+    Only the pelvis' axis needs orientations that share a heading; the legs' signs are told without.
+    """
+    walking = walking_samples(recording)
     q = _quaternions(recording)
     params = CalibrationParams()
     right: dict[str, FloatArray] = {}

@@ -122,3 +122,62 @@ def demo(walk: Walk, base: str, result: LiveResult) -> Table:
         f"Replaying the recorded session gave {same} angles, bit for bit."
     )
     return table
+
+
+def gait(document: Mapping[str, Any]) -> Sequence[Table]:
+    """Build the tables of an events report: contacts, then angles, without and with sensors lost."""
+    return _contacts(document), _verdicts(document), _angles(document)
+
+
+def _contacts(document: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=f"Contacts within {document['tolerance_s'] * 1e3:.0f} ms of the plate's, people held out"
+    )
+    for column in ("detector", "lost", "class", "side", "kind", "events"):
+        table.add_column(column)
+    for column in ("F1", "|error| ms", "bias", "p95", "delay ms", "p95"):
+        table.add_column(column, justify="right")
+    for row in document["events"]:
+        if row["person"] != "all" or "f1" not in row:
+            continue
+        said = [str(row[k]) for k in ("detector", "lost", "class", "side", "kind", "events")]
+        numbers = (
+            "median_abs_error_ms",
+            "bias_ms",
+            "p95_abs_error_ms",
+            "median_delay_ms",
+            "p95_delay_ms",
+        )
+        table.add_row(*said, f"{row['f1']:.3f}", *(_number(row.get(k), "{:.0f}") for k in numbers))
+    return table
+
+
+def _verdicts(document: Mapping[str, Any]) -> Table:
+    summary = document["summary"]
+    table = Table(title="Gait class and cycle, people held out", show_header=False)
+    table.add_row(
+        "balanced accuracy, mean over people", _number(summary["balanced_accuracy_mean"], "{:.3f}")
+    )
+    table.add_row("of the worst person", _number(summary["balanced_accuracy_worst"], "{:.3f}"))
+    table.add_row("strides called unknown", _number(summary["called_unknown"], "{:.2%}"))
+    for kind, rms in summary["cycle_rms_mean"].items():
+        table.add_row(f"cycle RMS, {kind}", _number(rms, "{:.1%}"))
+    return table
+
+
+def _angles(document: Mapping[str, Any]) -> Table:
+    angles = document["summary"]["angles"]
+    table = Table(
+        title="RMSE °, coverage of the 90 % intervals, their mean half-width °, share shown"
+    )
+    table.add_column("lost")
+    for name in SAGITTAL:
+        table.add_column(name, justify="right")
+    for lost in angles["rmse_deg"]:
+        cells = []
+        for name in SAGITTAL:
+            rmse, held, half, shown = (angles[field][lost][name] for field in angles)
+            texts = (_number(rmse, "{:.1f}"), _number(held, "{:.0%}"), _number(half, "±{:.0f}"))
+            cells.append(" ".join((*texts, _number(shown, "{:.0%}"))))
+        table.add_row(lost, *cells)
+    return table

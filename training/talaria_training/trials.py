@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +24,15 @@ from numpy.typing import NDArray
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import Calibration, CalibrationCollector, average
 from talaria_edge.features import FeatureStage
-from talaria_edge.kinematics import ANGLES
+from talaria_edge.kinematics import ANGLES, SIDES
 from talaria_training.cache import cache_folder, source_digest
-from talaria_training.data.recording import Recording
+from talaria_training.data.plates import contacts as plate_contacts
+from talaria_training.data.recording import Contact, Recording
 from talaria_training.reference import full_chain_reference, mounting_of
 
 _EDGE_MODULES = ("calibration", "features", "kinematics", "orientation")
+
+_LONGEST_SWING_S, _LONGEST_STRIDE_S = 1.2, 2.5
 
 CALIBRATION_PART = 0.2
 """Share of each recording a calibration may use: the same fifth that fine-tuning may use."""
@@ -45,9 +50,15 @@ class Trial:
     angles_rad : ndarray of float32, shape (T, len(ANGLES))
         Reference angles; NaN where an angle was not measured.
     reference : str
-        ``full_chain`` or ``given`` (an angles file of the recording's own).
+        ``full_chain``, ``given`` (an angles file of the recording's own), or ``none``.
     calibration : Calibration
         What turned sensors into segments, for streaming the same recording through the edge.
+    contact : ndarray of float32, shape (T, 2)
+        Per side (r, l): 1 on the ground, 0 in the air, NaN where no force plate says.
+    cycle : ndarray of float32, shape (T, 2)
+        Per side: share of the gait cycle since initial contact, NaN outside whole strides.
+    contacts : tuple of Contact
+        The force plates' contacts, seconds since the trial's first sample.
     """
 
     person: str
@@ -58,20 +69,23 @@ class Trial:
     angles_rad: NDArray[np.float32]
     reference: str
     calibration: Calibration
+    contact: NDArray[np.float32]
+    cycle: NDArray[np.float32]
+    contacts: tuple[Contact, ...] = ()
 
     def part(self, start: float, stop: float) -> Trial:
         """Cut out the samples between two fractions of the trial's length."""
         n = len(self.features)
         cut = slice(round(start * n), round(stop * n))
-        return Trial(
-            self.person,
-            self.condition,
-            self.name,
-            self.rate_hz,
-            self.features[cut],
-            self.angles_rad[cut],
-            self.reference,
-            self.calibration,
+        t0_s, length_s = cut.start / self.rate_hz, (cut.stop - cut.start) / self.rate_hz
+        moved = (replace(c, t_s=c.t_s - t0_s) for c in self.contacts)
+        return replace(
+            self,
+            features=self.features[cut],
+            angles_rad=self.angles_rad[cut],
+            contact=self.contact[cut],
+            cycle=self.cycle[cut],
+            contacts=tuple(c for c in moved if 0.0 <= c.t_s < length_s),
         )
 
 
@@ -84,7 +98,12 @@ class Prepared:
 
 
 def calibrate_recording(recording: Recording) -> Calibration | None:
-    """Run the live calibration over the first fifth of a recording; None if it never completes."""
+    """Return the recording's own calibration, or run the live one over its first fifth.
+
+    None if there is none and it never completes.
+    """
+    if recording.calibration is not None:
+        return recording.calibration
     rows = [recording.slots.index(slot) for slot in LEG_SLOTS]
     collector = CalibrationCollector(recording.rate_hz, LEG_SLOTS)
     stop = round(CALIBRATION_PART * len(recording.t_s))
@@ -121,7 +140,8 @@ def prepare_person(recordings: Sequence[Recording]) -> Prepared:
         calibration = calibrations.get(mounting_of(recording))
         if note:
             notes.append(note)
-        if angles is None:
+        contacts = contacts_of(recording)
+        if angles is None and not contacts:
             continue
         if calibration is None:
             notes.append(
@@ -136,12 +156,63 @@ def prepare_person(recordings: Sequence[Recording]) -> Prepared:
                 recording.name,
                 recording.rate_hz,
                 features,
-                angles,
-                source,
+                # Without angles, steps and gait class can still be learned from it.
+                _table({}, len(features)) if angles is None else angles,
+                source or "none",
                 calibration,
+                *gait_labels(contacts, len(features), recording.rate_hz),
+                contacts,
             )
         )
     return Prepared(tuple(trials), tuple(notes))
+
+
+def contacts_of(recording: Recording) -> tuple[Contact, ...]:
+    """Contacts as the recording gives them, else from its plates; seconds since its first sample."""
+    found = recording.contacts
+    if found is None:
+        found = () if recording.plates is None else plate_contacts(recording.plates)
+    t0_s = float(recording.t_s[0])
+    return tuple(replace(c, t_s=c.t_s - t0_s) for c in found)
+
+
+def gait_labels(
+    contacts: Sequence[Contact], length: int, rate_hz: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Say for every sample whether a foot is down and where in its cycle it is.
+
+    Parameters
+    ----------
+    contacts : sequence of Contact
+        In time order, seconds since the first sample.
+    length : int
+        Samples.
+    rate_hz : float
+
+    Returns
+    -------
+    contact, cycle : ndarray of float32, shape (length, 2)
+        Per side (r, l); NaN where nothing is known: before the first contact, after the last, and
+        where two contacts of one foot lie further apart than any stride.
+    """
+    contact = np.full((length, len(SIDES)), np.nan, np.float32)
+    cycle = np.full_like(contact, np.nan)
+    for column, side in enumerate(SIDES):
+        mine = [c for c in contacts if c.side == side]
+        for a, b in pairwise(mine):
+            if a.kind != b.kind and (a.kind == "initial" or b.t_s - a.t_s < _LONGEST_SWING_S):
+                contact[_between(a, b, rate_hz), column] = float(a.kind == "initial")
+        for a, b in pairwise(c for c in mine if c.kind == "initial"):
+            if b.t_s - a.t_s < _LONGEST_STRIDE_S:
+                rows = _between(a, b, rate_hz)
+                t_s = np.arange(rows.start, min(rows.stop, length)) / rate_hz
+                cycle[rows, column] = (t_s - a.t_s) / (b.t_s - a.t_s)
+    return contact, cycle
+
+
+def _between(a: Contact, b: Contact, rate_hz: float) -> slice:
+    # A hair less, or a contact that falls on a sample may be rounded to the next.
+    return slice(math.ceil(a.t_s * rate_hz - 1e-6), math.ceil(b.t_s * rate_hz - 1e-6))
 
 
 def _calibrations(recordings: Iterable[Recording], notes: list[str]) -> dict[str, Calibration]:
@@ -225,10 +296,12 @@ def _key(recordings: Sequence[Recording]) -> str:
     digest = hashlib.sha256(source_digest(*code).encode())
     for recording in recordings:
         said = (recording.name, mounting_of(recording), recording.slots, recording.dead_slots)
-        digest.update(repr((*said, recording.rate_hz)).encode())
+        own = recording.calibration and recording.calibration.to_dict()
+        digest.update(repr((*said, recording.rate_hz, own)).encode())
         arrays = [recording.acc_ms2, recording.gyr_rads]
         arrays += list((recording.orientation or {}).values())
         arrays += list((recording.angles_rad or {}).values())
+        digest.update(repr(contacts_of(recording)).encode())
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:24]
@@ -243,11 +316,14 @@ def _write(file: Path, prepared: Prepared) -> None:
             "rate_hz": t.rate_hz,
             "reference": t.reference,
             "calibration": t.calibration.to_dict(),
+            "contacts": [asdict(c) for c in t.contacts],
         }
         for t in prepared.trials
     ]
     arrays = {f"x{i}": t.features for i, t in enumerate(prepared.trials)}
     arrays |= {f"y{i}": t.angles_rad for i, t in enumerate(prepared.trials)}
+    arrays |= {f"contact{i}": t.contact for i, t in enumerate(prepared.trials)}
+    arrays |= {f"cycle{i}": t.cycle for i, t in enumerate(prepared.trials)}
     about = json.dumps({"trials": facts, "notes": prepared.notes})
     scratch = file.with_suffix(f".{os.getpid()}.npz")
     np.savez(scratch, about=np.array(about), allow_pickle=False, **arrays)
@@ -259,9 +335,15 @@ def _read(file: Path) -> Prepared:
         about = json.loads(str(stored["about"]))
         trials = tuple(
             Trial(
-                **{**facts, "calibration": Calibration.from_dict(facts["calibration"])},
+                **{
+                    **facts,
+                    "calibration": Calibration.from_dict(facts["calibration"]),
+                    "contacts": tuple(Contact(**c) for c in facts["contacts"]),
+                },
                 features=stored[f"x{i}"],
                 angles_rad=stored[f"y{i}"],
+                contact=stored[f"contact{i}"],
+                cycle=stored[f"cycle{i}"],
             )
             for i, facts in enumerate(about["trials"])
         )

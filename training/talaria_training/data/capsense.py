@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
 from talaria_bridge.samples import SLOTS
+from talaria_edge.tables.motion import read_table
 from talaria_training.data.files import Member, Progress, Skip, Trial, find_members, log_skip
 from talaria_training.data.health import check_sensors, longest_run
 from talaria_training.data.metadata import PersonFacts, read_people
@@ -23,7 +24,6 @@ from talaria_training.data.opensim import (
     OrientationTable,
     TrcTable,
     read_orientations,
-    read_table,
     read_trc,
 )
 from talaria_training.data.plates import SIDES, synchronise

@@ -9,6 +9,7 @@ from talaria_bridge.errors import RecordingError
 from talaria_training.data.capsense import iter_capsense
 from talaria_training.data.files import Progress, Skip, holds_trials, log_skip
 from talaria_training.data.plain import find_sessions, iter_plain
+from talaria_training.data.recorded import find_recorded, iter_recorded
 from talaria_training.data.recording import DataIssue, Recording
 
 
@@ -25,7 +26,8 @@ def load_recordings(
     Parameters
     ----------
     path : path
-        A CapSense tree, its zips, or plain PERSON/SESSION/session.toml folders.
+        A CapSense tree, its zips, plain PERSON/SESSION/session.toml folders, or sessions that
+        ``talaria run`` or ``talaria record`` made.
     people, conditions : collection of str, optional
         Names to keep; nothing else is read.
     progress : callable (done, total, name), optional
@@ -48,12 +50,14 @@ def load_recordings(
 
     if find_sessions(root):
         found = list(iter_plain(root, people, conditions, progress, skip))
+    elif find_recorded(root):
+        found = list(iter_recorded(root, people, conditions, progress, skip))
     elif holds_trials(root):
         found = list(iter_capsense(root, people, conditions, progress, skip))
     else:
         raise RecordingError(
-            f"{root} holds no recordings: give a CapSense tree, its zips, or "
-            "PERSON/SESSION/session.toml folders, see training/README.md."
+            f"{root} holds no recordings: give a CapSense tree, its zips, "
+            "PERSON/SESSION/session.toml folders, or recorded sessions, see training/README.md."
         )
     if not found:
         reason = str(skipped[0]).rstrip(".") if skipped else "none is left after the filters"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
-from talaria_training.data.csvfile import CsvFile
-from talaria_training.data.opensim import check_angle_unit
+from talaria_edge.tables.csvfile import CsvFile
+from talaria_edge.tables.motion import check_angle_unit
 from talaria_training.data.recording import Contact, Side
 from talaria_training.data.session import Session
 

@@ -28,6 +28,7 @@ class PersonFacts:
     height_m: float | None = None
     mass_kg: float | None = None
     leg_m: float | None = None
+    speed_ms: float | None = None
 
 
 def read_people(sheet: Member | None) -> tuple[dict[str, PersonFacts], tuple[str, ...]]:
@@ -59,6 +60,7 @@ def _person(labels: dict[str, str], row: dict[str, str]) -> tuple[str, PersonFac
         _number(by_label.get("Height (m)")),
         _number(by_label.get("Mass (kg)")),
         _number(by_label.get("LegLength (m)")),
+        _number(by_label.get("Walking Speed (m/s)")),
     )
     return f"Sub{int(number[0]):02d}", facts
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
 from talaria_bridge.samples import SLOTS
-from talaria_training.data.csvfile import CsvFile
+from talaria_edge.tables.csvfile import CsvFile
 from talaria_training.data.files import Progress, Skip, log_skip
 from talaria_training.data.health import check_sensors
 from talaria_training.data.measured import (
@@ -25,7 +25,13 @@ from talaria_training.data.measured import (
     read_contacts,
 )
 from talaria_training.data.recording import DataIssue, Recording
-from talaria_training.data.session import SESSION_FILE, SensorFile, Session, read_session
+from talaria_training.data.session import (
+    SESSION_FILE,
+    SensorFile,
+    Session,
+    is_recorded,
+    read_session,
+)
 
 Floats = NDArray[np.float64]
 
@@ -40,11 +46,10 @@ _LARGEST_GYR_RADS, _LEAST_GYR_RADS, _SHAKEN_MS2 = 20.0, 0.1, 1.0
 
 
 def find_sessions(path: str | Path) -> list[Path]:
-    """Return every ``session.toml`` at or under `path`, sorted."""
+    """Return every ``session.toml`` at or under `path` that a person wrote, sorted."""
     root = Path(path)
-    if root.is_file():
-        return [root] if root.name == SESSION_FILE else []
-    return sorted(root.rglob(SESSION_FILE))
+    files = [root] if root.is_file() else sorted(root.rglob(SESSION_FILE))
+    return [file for file in files if file.name == SESSION_FILE and not is_recorded(file)]
 
 
 def load_plain(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
+from talaria_edge.calibration import Calibration
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -127,6 +128,8 @@ class Recording:
     mounting : str
         Recordings of one person with the same mounting were made without taking the sensors off;
         empty where that is not known, and each recording then stands alone.
+    calibration : Calibration or None
+        What the runtime calibrated, where it made the recording.
     """
 
     person: str
@@ -147,6 +150,7 @@ class Recording:
     dead_slots: tuple[str, ...] = ()
     issues: tuple[DataIssue, ...] = ()
     mounting: str = ""
+    calibration: Calibration | None = None
 
     @property
     def duration_s(self) -> float:

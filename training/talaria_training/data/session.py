@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from talaria_bridge.errors import RecordingError
 from talaria_bridge.samples import SLOTS
-from talaria_training.data.opensim import AngleUnit
+from talaria_edge.tables.motion import AngleUnit
 
 SESSION_FILE = "session.toml"
 Columns = tuple[str, str, str]
@@ -58,6 +58,15 @@ class Session(_Strict):
     def seconds_per_time_unit(self) -> float:
         """Factor from the time column to seconds."""
         return {"s": 1.0, "ms": 1e-3, "us": 1e-6}[self.time_unit]
+
+
+def is_recorded(file: Path) -> bool:
+    """Say whether a ``session.toml`` was written by the runtime and not by a person."""
+    try:
+        about = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False
+    return "sensors" not in about and {"version", "source", "slots"} <= set(about)
 
 
 def read_session(path: Path) -> Session:
