@@ -2,7 +2,8 @@
 
 bleak's BlueZ backend as on a Raspberry Pi, with a double of bluetoothd on a private D-Bus (in a process of its
 own, so that this process's time is the runtime's alone): calibration, filters, network and recording included.
-There is no radio in it, so no loss but that of `--lose` and `--burst-s`.
+There is no radio in it, so no loss but that of `--lose` and `--burst-s`. `--startup` measures instead how soon
+the first angle comes after the last sensor has connected, with a calibration at hand.
 """
 
 from __future__ import annotations
@@ -15,9 +16,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
+from talaria_bridge.link import LinkEvent, LinkNews
+from talaria_bridge.recorder import read_session_log
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.app import run_session
+from talaria_edge.calibration import Calibration, SlotCalibration
 from talaria_edge.config import Config
+from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.printing import print_summary
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +40,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--lose", type=float, default=0.0, help="share of notifications lost")
+    parser.add_argument(
+        "--startup", action="store_true", help="time of the first angle, five times"
+    )
+    parser.add_argument("--model", type=Path, default=ROOT / "models" / "talaria-legs-2")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         bus = Path(scratch) / "bus"
@@ -53,7 +64,11 @@ def main() -> None:
             subprocess.Popen(fake, stdout=subprocess.PIPE, text=True) as fake_process,
             _started(fake_process),
         ):
-            run(options.seconds, Path(scratch))
+            if options.startup:
+                for _ in range(5):
+                    startup(options.model, Path(scratch))
+            else:
+                run(options.seconds, options.model, Path(scratch))
 
 
 class _started:  # noqa: N801  a context manager used like a function
@@ -70,17 +85,38 @@ class _started:  # noqa: N801  a context manager used like a function
         self._process.kill()
 
 
-def run(seconds: float, scratch: Path) -> None:
+def configure(seconds: float, model: Path, scratch: Path) -> Config:
     sensors = {
         slot: f"ble:talaria/{':'.join([f'F{i + 1}'] * 6)}" for i, slot in enumerate(LEG_SLOTS)
     }
-    config = Config(
-        sensors=sensors,
-        model=ROOT / "models" / "talaria-legs-1",
-        record_dir=scratch,
-        display=False,
-        seconds=seconds,
+    return Config(sensors=sensors, model=model, record_dir=scratch, display=False, seconds=seconds)
+
+
+def startup(model: Path, scratch: Path) -> None:
+    """Print how long each step took, from the session's making to the first good angles."""
+    first: dict[Validity, float] = {}
+
+    def note(state: GaitState) -> None:
+        first.setdefault(state.validity, time.monotonic())
+
+    calibration = Calibration(
+        {slot: SlotCalibration(slot, np.eye(3), np.zeros(3)) for slot in LEG_SLOTS}
     )
+    begun_s = time.monotonic()
+    summary = run_session(configure(6.0, model, scratch), note, calibration)
+    assert summary.folder is not None
+    news = [item for item in read_session_log(summary.folder) if isinstance(item, LinkEvent)]
+    connected_s = [event.t_s for event in news if event.news is LinkNews.CONNECTED]
+    last_s = max(connected_s)
+    print(
+        f"first sensor {min(connected_s) - begun_s:.2f} s and last {last_s - begun_s:.2f} s after the start; "
+        f"from there to the first angle {first[Validity.DEGRADED] - last_s:.2f} s, "
+        f"to the first good one {first[Validity.GOOD] - last_s:.2f} s."
+    )
+
+
+def run(seconds: float, model: Path, scratch: Path) -> None:
+    config = configure(seconds, model, scratch)
     busy_s, start_s = time.process_time(), time.monotonic()
     summary = run_session(config)
     busy_s, took_s = time.process_time() - busy_s, time.monotonic() - start_s

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,13 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real recordings at {root}: set TALARIA_DATA to a folder that holds them")
     return root
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command sets up the program's log; the next test must find it as pytest had it."""
+    log = logging.getLogger("talaria")
+    before = (log.handlers[:], log.level, log.propagate)
+    yield
+    log.handlers[:], level, log.propagate = before
+    log.setLevel(level)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("torch", "onnx", "pandas", "matplotlib", "safetensors", "talaria_training")
+HEAVY = ("torch", "onnx", "pandas", "matplotlib", "safetensors", "scipy", "talaria_training")
 
 
 def test_running_the_edge_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ async def test_simulated_walk_is_the_same_for_the_same_seed() -> None:
     assert len(first) == 4 * 400
 
 
+async def test_a_simulator_that_cannot_run_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(SourceError, match="simulated walker ended with status 1"):
+        await samples_of("sim:?seed=3&seconds=4")
+
+
 @pytest.mark.parametrize(
     "spec",
     ["", "walk.mcap", "usb:/dev/ttyACM0", "Serial:/dev/ttyACM0", ":", "C:\\walk.mcap"],

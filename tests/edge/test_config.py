@@ -85,3 +85,37 @@ def test_the_alignment_table_reaches_the_stage() -> None:
     params = AlignmentConfig(max_wait_s=0.2, max_hold_s=0.3).params()
     assert (params.max_wait_s, params.max_hold_s) == (0.2, 0.3)
     assert Config(source="sim:").alignment.params().max_wait_s == 0.045
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        ('":9464"', ("127.0.0.1", 9464)),
+        ('"0.0.0.0:9464"', ("0.0.0.0", 9464)),
+        ('"[::1]:9464"', ("::1", 9464)),
+        ("false", None),
+    ],
+)
+def test_metrics_are_for_this_machine_unless_told_otherwise(
+    tmp_path: Path, told: str, meant: tuple[str, int] | None
+) -> None:
+    config = load_config(write(tmp_path, f'source = "sim:"\nmetrics = {told}\n'))
+    assert config.metrics_address == meant
+    assert Config(source="sim:").metrics_address is None
+
+
+@pytest.mark.parametrize("told", ['"here"', "true", "70000", '"http://here:80"', '""'])
+def test_metrics_nobody_could_reach_are_refused(tmp_path: Path, told: str) -> None:
+    with pytest.raises(ConfigError, match=r"metrics.*write host:port"):
+        load_config(write(tmp_path, f'source = "sim:"\nmetrics = {told}\n'))
+
+
+def test_the_disk_table_is_checked_and_removes_nothing_by_default(tmp_path: Path) -> None:
+    assert Config(source="sim:").disk.max_gb is None
+    path = write(tmp_path, 'source = "sim:"\n[disk]\nmax_gb = 4\n')
+    assert load_config(path).disk.max_gb == 4
+    with pytest.raises(ConfigError, match=r"disk\.max_gb"):
+        load_config(write(tmp_path, 'source = "sim:"\n[disk]\nmax_gb = 0\n'))
+    with pytest.raises(ConfigError, match=r"disk\.max_bg.*did you mean 'max_gb'"):
+        load_config(write(tmp_path, 'source = "sim:"\n[disk]\nmax_bg = 4\n'))

@@ -197,4 +197,4 @@ def test_a_replayed_session_gives_the_same_states_with_nothing_said_but_its_fold
     run_session(config, states.append, calibration)
     again = [math.degrees(state.angles_rad["knee_angle_r"]) for state in states]
     before = first.angles_deg["knee_angle_r"]
-    np.testing.assert_allclose(again, before[~np.isnan(before)], atol=1e-5)
+    np.testing.assert_allclose(again, before[~np.isnan(before)], atol=6e-4)  # it keeps three digits

@@ -16,10 +16,10 @@ MIRROR = np.array([1.0, 1.0, -1.0])
 
 def test_every_channel_has_a_name_and_a_unit() -> None:
     names = [channel.name for channel in channels()]
-    assert len(names) == len(set(names)) == 36
+    assert len(names) == len(set(names)) == 40
     assert names[0] == "femur_r.acc_x"
     assert {channel.unit for channel in channels()} == {"m/s^2", "rad/s", "1"}
-    assert len(FeatureStage(100.0, UPRIGHT).update(np.ones((4, 3)), np.ones((4, 3)))) == 36
+    assert len(FeatureStage(100.0, UPRIGHT).update(np.ones((4, 3)), np.ones((4, 3)))) == 40
 
 
 def test_a_mirrored_left_leg_looks_like_the_right_one() -> None:
@@ -30,7 +30,7 @@ def test_a_mirrored_left_leg_looks_like_the_right_one() -> None:
         gyr = random.normal(size=(4, 3))
         # The left leg does what the right one does, seen in a mirror.
         acc[[1, 3]], gyr[[1, 3]] = acc[[0, 2]] * MIRROR, -gyr[[0, 2]] * MIRROR
-        x = stage.update(acc, gyr).reshape(4, 9)
+        x = stage.update(acc, gyr)[:36].reshape(4, 9)
     np.testing.assert_allclose(x[[1, 3], :6], x[[0, 2], :6], atol=1e-5)
     # ahrs' gradient is normalised before it is made a rotation, which is not quite mirror-symmetric.
     np.testing.assert_allclose(x[[1, 3], 6:], x[[0, 2], 6:], atol=0.02)
@@ -74,9 +74,24 @@ def test_rotation_made_up_for_moves_attitudes_and_nothing_else() -> None:
             stage.update(still, np.zeros((4, 3)))
     turn = np.zeros((4, 3))
     turn[1, 2] = 0.2
-    x = plain.update(still, np.zeros((4, 3))).reshape(4, 9)
-    y = caught_up.update(still, np.zeros((4, 3)), turn).reshape(4, 9)
+    x = plain.update(still, np.zeros((4, 3)))[:36].reshape(4, 9)
+    y = caught_up.update(still, np.zeros((4, 3)), turn)[:36].reshape(4, 9)
     np.testing.assert_allclose(y[:, :6], x[:, :6], atol=1e-6)  # the readings are what they were
     np.testing.assert_allclose(y[[0, 2, 3], 6:], x[[0, 2, 3], 6:], atol=1e-6)
     angle = np.arccos(np.clip(x[1, 6:] @ y[1, 6:], -1, 1))
     assert angle == pytest.approx(0.2, abs=0.01)
+
+
+def test_what_stands_in_for_an_absent_sensor_cannot_be_seen() -> None:
+    random = np.random.default_rng(2)
+    present = (True, False, True, True)
+    stage, other = FeatureStage(100.0, UPRIGHT), FeatureStage(100.0, UPRIGHT)
+    for _ in range(20):
+        acc = np.array([0.0, 9.81, 0.0]) + random.normal(size=(4, 3))
+        gyr = random.normal(size=(4, 3))
+        x = stage.update(acc, gyr, None, present)
+        acc[1] = np.nan
+        y = other.update(acc, gyr, None, present)
+        np.testing.assert_array_equal(x, y)
+        assert x[-4:].tolist() == [1.0, 0.0, 1.0, 1.0]
+        assert not x[9:18].any()

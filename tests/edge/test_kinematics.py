@@ -12,6 +12,7 @@ from talaria_edge.kinematics import (
     CHAIN_SLOTS,
     align_headings,
     joint_angles_rad,
+    rotate,
     sagittal_tilt_rad,
 )
 from talaria_edge.orientation import up_in_sensor
@@ -25,6 +26,16 @@ def posed(**turns: Rotation) -> dict[str, np.ndarray]:
         slot: (STANDING * turns.get(slot, Rotation.identity())).as_quat(scalar_first=True)[None]
         for slot in CHAIN_SLOTS
     }
+
+
+def test_rotating_vectors_agrees_with_scipy_and_conjugates_back() -> None:
+    rng = np.random.default_rng(3)
+    q = Rotation.random(50, rng=rng).as_quat(scalar_first=True)
+    vectors = rng.normal(size=(50, 3))
+    turned = rotate(q, vectors)
+    expected = Rotation.from_quat(q, scalar_first=True).apply(vectors)
+    np.testing.assert_allclose(turned, expected, atol=1e-12)
+    np.testing.assert_allclose(rotate(q * [1.0, -1.0, -1.0, -1.0], turned), vectors, atol=1e-12)
 
 
 def about(axis: str, degrees: float) -> Rotation:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
 import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,3 +116,119 @@ def test_a_recording_is_played_as_a_device_and_run_live(
 def test_the_version_is_printed() -> None:
     done = subprocess.run([*TALARIA, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("talaria ")
+
+
+def healthz(port: int) -> tuple[int, dict[str, object]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as err:
+        with err:
+            return err.code, json.load(err)
+    except OSError:
+        return 0, {}
+
+
+def told(manager: socket.socket) -> list[str]:
+    words = []
+    while True:
+        try:
+            words.append(manager.recv(4096).decode())
+        except BlockingIOError:
+            return words
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(tmp_path / "notify"))
+        line.setblocking(False)
+        yield line
+
+
+def test_a_service_tells_its_manager_answers_who_asks_and_stops_when_told(
+    tiny_model: Path,
+    environment: dict[str, str],
+    log: Path,
+    tmp_path: Path,
+    manager: socket.socket,
+) -> None:
+    port = free_port()
+    device = tmp_path / "device.toml"
+    device.write_text(
+        f'source = "replay:{log}?pace=real"\nmodel = "{tiny_model}"\nuser = "anna"\n'
+        f'record_dir = "out"\ndisplay = false\nmetrics = {port}\n'
+    )
+    process = subprocess.Popen(
+        [*TALARIA, "run", "--config", str(device)],
+        env=environment
+        | {
+            "NOTIFY_SOCKET": str(manager.getsockname()),
+            "WATCHDOG_USEC": "2000000",
+            "JOURNAL_STREAM": "8:1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: healthz(port)[0] == 200)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        page = answer.read().decode()
+    assert 'talaria_samples_total{slot="femur_r"}' in page
+    assert "talaria_recording 1" in page
+    time.sleep(0.6)  # a quarter of the watchdog's limit, and a look
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    words = told(manager)
+    assert words[0] == "READY=1"
+    assert words.count("WATCHDOG=1") >= 2
+    assert words[-1].startswith("STOPPING=1")
+    assert "<6>Recording in " in stderr
+    (folder,) = (tmp_path / "out").iterdir()
+    assert read_session_log(folder / "session.mcap").damaged == 0
+    assert "[ended]" in (folder / "session.toml").read_text()
+
+
+def test_a_service_that_waits_for_its_sensors_lives_and_stops_without_complaint(
+    tiny_model: Path, environment: dict[str, str], tmp_path: Path, manager: socket.socket
+) -> None:
+    port = free_port()
+    master, slave = pty.openpty()  # a sensor that is plugged in and says nothing
+    try:
+        out = tmp_path / "out"
+        run = (*TALARIA, "run", "--source", f"serial:{os.ttyname(slave)}", "--record", str(out))
+        with subprocess.Popen(
+            [*run, "--model", str(tiny_model), "--quiet", "--metrics", f"{port}"],
+            env=environment
+            | {"NOTIFY_SOCKET": str(manager.getsockname()), "WATCHDOG_USEC": "2000000"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            until(lambda: "WATCHDOG=1" in told(manager))
+            until(lambda: "WATCHDOG=1" in told(manager))  # and again
+            assert healthz(port)[0] == 503
+            assert healthz(port)[1]["life"] == "waiting"
+            process.send_signal(signal.SIGTERM)
+            _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 0, stderr
+        assert "Traceback" not in stderr
+        assert list(out.iterdir()) == []  # nothing came, nothing is kept
+    finally:
+        os.close(master)
+        os.close(slave)

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from talaria_bridge.errors import CalibrationError, ConfigError
 from talaria_edge.calibration import Calibration, SlotCalibration, segment_axes
-from talaria_edge.profile import UserProfile, load_profile, profile_path, save_profile
+from talaria_edge.profile import (
+    PROFILE_VERSION,
+    CalibrationOrigin,
+    UserProfile,
+    load_profile,
+    profile_path,
+    save_profile,
+)
 from talaria_edge.toml_out import toml_text
 
 SCALARS = st.one_of(
@@ -61,6 +68,24 @@ def test_a_profile_reads_back_exactly(tmp_path: Path, worn: Calibration) -> None
     assert np.array_equal(entry.gyr_bias_rads, worn.slots["calcn_r"].gyr_bias_rads)
 
 
+def test_a_grade_and_its_recording_read_back(tmp_path: Path, worn: Calibration) -> None:
+    grade = {"overall": "C", "findings": ["a"], "calcn_r": {"grade": "C", "reasons": ["a", "b"]}}
+    origin = CalibrationOrigin("ab12", grade)
+    path = save_profile(UserProfile("anna", worn, None, "s1", "now", origin), tmp_path)
+    assert load_profile("anna", tmp_path).origin == origin
+    assert 'overall = "C"' in path.read_text()
+
+
+def test_a_profile_of_version_1_is_still_read(tmp_path: Path, worn: Calibration) -> None:
+    path = save_profile(UserProfile("anna", worn, None, "s1", "now"), tmp_path)
+    text = path.read_text()
+    assert f"version = {PROFILE_VERSION}" in text
+    path.write_text(text.replace(f"version = {PROFILE_VERSION}", "version = 1"))
+    read = load_profile("anna", tmp_path)
+    assert read.calibration is not None
+    assert read.origin is None
+
+
 def test_a_new_user_has_an_empty_profile(tmp_path: Path) -> None:
     assert load_profile("nobody", tmp_path) == UserProfile("nobody")
 
@@ -79,7 +104,9 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> No
         ("version = 99", "version 99"),
         ("version = 1\nshoe = 42", "'shoe'"),
         ("version = 1\nmodel = 3", "not text"),
-        ("version = 1\ncalibration = 3", "not a table"),
+        ("version = 1\ncalibration = 3", "calibration that is not a table"),
+        ("version = 2\ngrade = 3", "grade that is not a table"),
+        ("version = 2\nsession_sha256 = 3", "not text"),
     ],
 )
 def test_a_file_that_is_no_profile_is_named(tmp_path: Path, text: str, says: str) -> None:

@@ -19,7 +19,7 @@ from talaria_bridge.receiver import LinkReport
 from talaria_bridge.recorder import read_session_log
 from talaria_edge.alignment import SlotStatus
 from talaria_edge.calibration import CalibrationProgress
-from talaria_edge.gait import EventKind, GaitEvent, Phase
+from talaria_edge.gait import EventKind, GaitClass, GaitEvent, LegState, Phase, SubPhase
 from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.sanitiser import SlotFlag
 from talaria_edge.sinks.opensim import MotWriter
@@ -35,7 +35,15 @@ def state(t_s: float, angle_rad: float = 0.5, **more: object) -> GaitState:
         "index": 0,
         "t_s": t_s,
         "angles_rad": {"knee_angle_r": angle_rad, "knee_angle_l": -angle_rad},
-        "phase": {"r": Phase.STANCE, "l": Phase.SWING},
+        "interval_rad": {"knee_angle_r": 0.1, "knee_angle_l": math.nan},
+        "angle_validity": dict.fromkeys(NAMES, Validity.GOOD),
+        "legs": {
+            "r": LegState(Phase.STANCE, SubPhase.MID_STANCE, 0.25, 0.9),
+            "l": LegState(Phase.SWING, SubPhase.SWING, 0.75, 0.9),
+        },
+        "gait_class": GaitClass.WALKING,
+        "class_confidence": 0.8,
+        "strides": (),
         "events": (),
         "slot_status": (SlotStatus.MEASURED, SlotStatus.GONE),
         "slot_loss": (0.0, 0.25),
@@ -178,7 +186,14 @@ def test_the_view_shows_angles_phases_losses_and_times(screen: Console) -> None:
     terminal.show(state(0.0, math.radians(30)))
     terminal.close()
     text = shown(screen)
-    for part in ("30.0°", "-30.0°", "right stance", "left swing", "calcn_r gone (25% lost, stuck)"):
+    for part in (
+        "30.0° ± 5.7",
+        "-30.0°",
+        "right mid stance  25%",
+        "left swing  75%",
+        "walking",
+        "calcn_r gone (25% lost, stuck)",
+    ):
         assert part in text
     assert "p50 0.40 ms, p99 1.20 ms" in text
     words = " ".join(text.split())

@@ -20,7 +20,7 @@ from talaria_bridge.recorder import read_session_log
 from talaria_bridge.samples import LEG_SLOTS, ImuSample, SampleFlag
 from talaria_bridge.source import open_source
 
-MODEL = Path(__file__).parents[2] / "models" / "talaria-legs-1"
+MODEL = Path(__file__).parents[2] / "models" / "talaria-legs-2"
 
 
 @pytest.mark.parametrize("rate_hz", [100, 200])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import random_params, simulate_walk
-from talaria_training.data.recording import Recording
+from talaria_training.data.recording import Contact, Recording
 from talaria_training.trials import Trial, prepare_person
 
 
@@ -27,6 +28,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def _kind(name: str) -> Literal["initial", "final"]:
+    return "initial" if name == "initial" else "final"
+
+
 def simulated_recording(seed: int, seconds: float = 70.0) -> Recording:
     walk = simulate_walk(seed=seed, params=random_params(seed), seconds=seconds)
     return Recording(
@@ -39,6 +44,7 @@ def simulated_recording(seed: int, seconds: float = 70.0) -> Recording:
         acc_ms2=walk.acc_ms2,
         gyr_rads=walk.gyr_rads,
         angles_rad=dict(walk.angles_rad),
+        contacts=tuple(Contact(t, "r" if s == "r" else "l", _kind(k)) for t, s, k in walk.contacts),
     )
 
 

@@ -15,7 +15,7 @@ from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.model import StreamingModel
 from talaria_training import artefacts
 from talaria_training.networks import GaitNet
-from talaria_training.train import MULTI_USER, predict, train
+from talaria_training.train import MULTI_USER, outputs, train
 from talaria_training.trials import Trial
 
 TINY = replace(MULTI_USER, hidden=12, layers=2, steps=3, batch=4, window=64, warmup=8)
@@ -38,7 +38,7 @@ def test_torch_and_onnxruntime_agree_over_a_whole_recording(
 ) -> None:
     model = StreamingModel.load(folder, slots=LEG_SLOTS, rate_hz=100.0)
     streamed = np.array([model.step(x) for x in trials[1].features])
-    assert np.abs(streamed - predict(net, trials[1].features)).max() < 1e-4
+    assert np.abs(streamed - outputs(net, trials[1].features)).max() < 1e-4
 
 
 def test_weights_come_back_the_same(net: GaitNet, folder: Path) -> None:
@@ -60,7 +60,7 @@ def test_checksums_and_card_are_true(folder: Path) -> None:
 def test_a_model_that_computes_something_else_is_not_released(
     net: GaitNet, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artefacts, "predict", lambda net, x: predict(net, x) + 2e-4)
+    monkeypatch.setattr(artefacts, "outputs", lambda net, x: outputs(net, x) + 2e-4)
     with pytest.raises((ExportError, ModelContractError)):
         artefacts.release(net, ABOUT, tmp_path / "bad", [trials[0].features[:50]])
     assert not (tmp_path / "bad").exists()
@@ -69,7 +69,7 @@ def test_a_model_that_computes_something_else_is_not_released(
 def test_parity_is_checked_on_recordings_and_not_only_on_the_vector(
     net: GaitNet, folder: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artefacts, "predict", lambda net, x: predict(net, x) + 2e-4)
+    monkeypatch.setattr(artefacts, "outputs", lambda net, x: outputs(net, x) + 2e-4)
     with pytest.raises(ExportError, match=r"differ by 2\.\d+e-04 rad"):
         artefacts.check_parity(net, folder / "model.onnx", 100.0, [trials[0].features[:50]])
 

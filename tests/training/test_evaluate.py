@@ -59,7 +59,7 @@ def test_nothing_of_the_test_person_reaches_the_multi_user_model(
     seen: list[set[str]] = []
     real = evaluate.train
 
-    def spy(given: list[Trial], config: object) -> object:
+    def spy(given: list[Trial], config: object, *_: object) -> object:
         seen.append({trial.person for trial in given})
         return real(given, config)
 

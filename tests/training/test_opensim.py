@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from talaria_bridge.errors import RecordingError
-from talaria_training.data.opensim import read_orientations, read_table, read_trc
+from talaria_edge.tables.motion import read_table
+from talaria_training.data.opensim import read_orientations, read_trc
 
 TRC = (
     "PathFileType\t4\t(X/Y/Z)\twalk.trc\n"

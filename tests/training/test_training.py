@@ -10,8 +10,8 @@ import torch
 
 from talaria_edge.features import FeatureStage, channels
 from talaria_edge.kinematics import ANGLES
-from talaria_training.data.recording import Recording
-from talaria_training.networks import GaitNet
+from talaria_training.data.recording import Contact, Recording
+from talaria_training.networks import CONTACT_DELAY_S, GaitNet, head_columns
 from talaria_training.train import (
     FINETUNE,
     MULTI_USER,
@@ -19,13 +19,22 @@ from talaria_training.train import (
     SWAP_Y,
     Windows,
     finetune,
+    outputs,
     predict,
     train,
     turn_slots,
 )
-from talaria_training.trials import Trial, calibrate_recording, prepare, prepare_person
+from talaria_training.trials import (
+    Trial,
+    calibrate_recording,
+    gait_labels,
+    prepare,
+    prepare_person,
+)
 
-TINY = replace(MULTI_USER, hidden=16, layers=1, dropout=0.0, steps=60, batch=8, window=128)
+TINY = replace(
+    MULTI_USER, hidden=16, layers=1, dropout=0.0, steps=80, batch=8, window=128, absent=0.1
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,7 @@ def test_one_step_at_a_time_equals_the_whole_recording(net: GaitNet, trials: lis
         for row in x:
             y, state = net(row[None, None], state)
             steps.append(y[0, 0].numpy())
-    np.testing.assert_allclose(steps, predict(net, x.numpy()), atol=1e-5)
+    np.testing.assert_allclose(steps, outputs(net, x.numpy()), atol=1e-4)
 
 
 def test_the_future_cannot_reach_the_present(net: GaitNet, trials: list[Trial]) -> None:
@@ -100,7 +109,7 @@ def test_swapping_legs_twice_changes_nothing() -> None:
 
 
 def test_a_turned_mounting_keeps_every_length(trials: list[Trial]) -> None:
-    x = torch.from_numpy(trials[0].features[:10])[None]
+    x = torch.from_numpy(trials[0].features[:10, :36])[None]
     quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).expand(1, 4, 3, 3)
     turned = turn_slots(x, quarter)
     before, after = (v.reshape(-1, 3).norm(dim=1) for v in (x, turned))
@@ -116,10 +125,101 @@ def test_unknown_angles_do_not_spoil_the_others(trials: list[Trial]) -> None:
 
 
 def test_windows_come_from_inside_the_trials(trials: list[Trial]) -> None:
-    x, y = Windows(trials, replace(TINY, tilt_deg=0.0, swap_legs=False))(32)
+    batch = Windows(trials, replace(TINY, tilt_deg=0.0, swap_legs=False))(32)
     known = np.concatenate([trial.angles_rad for trial in trials])
-    assert x.shape == (32, 128, 36)
-    assert np.isin(y[:, 0, 0].numpy(), known[:, 0]).all()
+    assert batch.x.shape == (32, 128, 40)
+    assert np.isin(batch.angles[:, 0, 0].numpy(), known[:, 0]).all()
+
+
+def test_labels_say_what_a_foot_did_and_where_in_its_cycle_it_was() -> None:
+    walk = [
+        Contact(0.095, "l", "initial"),
+        Contact(0.695, "l", "final"),
+        Contact(1.095, "l", "initial"),
+        Contact(1.795, "l", "final"),
+        Contact(9.0, "l", "initial"),  # after a pause: no swing, and no stride
+    ]
+    contact, cycle = gait_labels(walk, 1000, 100.0)
+    assert np.isnan(contact[:, 0]).all()  # the right foot was on no plate
+    assert np.isnan(contact[:10, 1]).all()
+    assert contact[10:70, 1].tolist() == [1.0] * 60
+    assert contact[70:110, 1].tolist() == [0.0] * 40
+    assert np.isnan(contact[180:900, 1]).all()
+    np.testing.assert_allclose(cycle[10:110, 1], np.arange(0.005, 1.0, 0.01), atol=1e-6)
+    assert np.isnan(cycle[110:, 1]).all()
+
+
+def test_swapped_windows_swap_the_labels_with_the_legs(trials: list[Trial]) -> None:
+    plain = Windows(trials[:1], replace(TINY, tilt_deg=0.0, absent=0.0, swap_legs=False))(64)
+    mixed = Windows(trials[:1], replace(TINY, tilt_deg=0.0, absent=0.0))(64)
+    swapped = (mixed.angles != plain.angles).any(dim=-1).any(dim=-1)
+    assert 20 < int(swapped.sum()) < 44
+    assert torch.equal(mixed.x[swapped], plain.x[swapped][..., SWAP_X])
+    torch.testing.assert_close(
+        mixed.contact[swapped], plain.contact[swapped].flip(-1), equal_nan=True
+    )
+    torch.testing.assert_close(mixed.cycle[swapped], plain.cycle[swapped].flip(-1), equal_nan=True)
+
+
+def test_contact_is_learned_with_hindsight(trials: list[Trial]) -> None:
+    batch = Windows(trials[:1], replace(TINY, tilt_deg=0.0, absent=0.0, swap_legs=False))(1)
+    whole = trials[0].features[:, 0]
+    at = int(np.flatnonzero(np.isclose(whole, batch.x[0, 0, 0].item()))[0])
+    delay = round(CONTACT_DELAY_S * 100)
+    expected = trials[0].contact[at - delay : at - delay + 128]
+    np.testing.assert_array_equal(batch.contact[0].numpy(), expected)
+
+
+def test_some_windows_miss_sensors_and_none_misses_all(trials: list[Trial]) -> None:
+    present = Windows(trials, replace(TINY, absent=0.5))(400).x[..., 36:]
+    complete = present.bool().all(dim=-1).all(dim=-1)
+    assert 140 < int(complete.sum()) < 260
+    assert present.any(dim=-1).all()
+
+
+def test_an_absent_sensor_is_not_looked_at(net: GaitNet, trials: list[Trial]) -> None:
+    x = trials[0].features[:200].copy()
+    x[:, 36 + 1] = 0.0
+    before = outputs(net, x)
+    x[:, 9:18] = 7.0
+    np.testing.assert_array_equal(outputs(net, x), before)
+    x[:, 0] += 1.0
+    assert not np.array_equal(outputs(net, x), before)
+
+
+def test_contacts_and_cycle_are_learned(trials: list[Trial]) -> None:
+    net = train(trials, replace(TINY, steps=150, absent=0.0))
+    y, trial = outputs(net, trials[0].features)[300:], trials[0]
+    said, true = y[:, head_columns("contact")] > 0, trial.contact[297:-3]
+    known = np.isfinite(true)
+    assert (said == (true > 0.5))[known].mean() > 0.93
+    c = y[:, head_columns("cycle")]
+    off = np.arctan2(c[:, 1], c[:, 0]) / (2 * np.pi) - trial.cycle[300:, 0]
+    off = (off[np.isfinite(off)] + 0.5) % 1 - 0.5
+    assert np.sqrt(np.mean(off**2)) < 0.06
+
+
+def test_finetuning_keeps_the_base_s_word_on_contact(trials: list[Trial]) -> None:
+    base = train(trials[:1], TINY)
+    nowhere = np.full_like(trials[1].contact, np.nan)
+    blind = replace(trials[1], contact=nowhere, cycle=nowhere)
+    quick = replace(FINETUNE, steps=60, window=128, dropout=0.0)
+    personal = finetune(base, [blind], quick)
+    again = finetune(base, [trials[1]], quick)
+    heads = slice(head_columns("contact").start, head_columns("gait_class").stop)
+    x = trials[1].features
+    np.testing.assert_array_equal(outputs(personal, x), outputs(again, x))  # no plate is looked at
+    moved = np.abs(outputs(personal, x)[300:, heads] - outputs(base, x)[300:, heads]).mean()
+    assert moved < 0.4 * np.abs(outputs(base, x)[300:, heads]).mean()
+
+
+def test_novelty_tells_a_strange_movement_from_a_walk(net: GaitNet, trials: list[Trial]) -> None:
+    usual = outputs(net, trials[0].features)[300:, head_columns("novelty")]
+    assert 0.7 < float(np.mean(usual**2)) < 1.4  # about 1 on what it was trained on
+    strange = trials[0].features.copy()
+    strange[:, 3:6] *= 3.0
+    strange[:, 21:24] *= -2.0
+    assert outputs(net, strange)[300:, head_columns("novelty")].mean() > 1.3 * usual.mean()
 
 
 def test_prepared_people_are_kept_and_read_back_the_same(recordings: list[Recording]) -> None:
@@ -127,6 +227,8 @@ def test_prepared_people_are_kept_and_read_back_the_same(recordings: list[Record
     first, again = prepare([short]), prepare([short])
     np.testing.assert_array_equal(first.trials[0].features, again.trials[0].features)
     np.testing.assert_array_equal(first.trials[0].angles_rad, again.trials[0].angles_rad)
+    np.testing.assert_array_equal(first.trials[0].contact, again.trials[0].contact)
+    assert first.trials[0].contacts == again.trials[0].contacts != ()
     assert first.notes == again.notes
 
 
