@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DATA   ?=
 PERSON ?= Sub02
 
-.PHONY: demo test lint bench faults ble soak clean
+.PHONY: demo test lint bench arm64 faults ble soak clean
 
 demo: $(VENV)/.installed
 	$(BIN)/talaria-train demo $(if $(DATA),--data "$(DATA)" --person "$(PERSON)")
@@ -19,8 +19,13 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# OPENSIM=PYTHON names a Python that has pyopensim, to be measured beside it.
 bench: $(VENV)/.installed
-	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench.py $(if $(DATA),--data "$(DATA)") $(if $(OPENSIM),--opensim "$(OPENSIM)")
+
+# The base install's aarch64 wheels, and a minute replayed with them under emulation: needs qemu-user-static.
+arm64: $(VENV)/.installed
+	$(BIN)/python tests/arm64.py
 
 # What faults cost: a real person's walk where there is one, else a simulated walker. Rewrites docs/reliability.md.
 faults: $(VENV)/.installed
