@@ -14,6 +14,7 @@ from talaria_bridge.link import Item, Link
 from talaria_bridge.receiver import Outgoing
 from talaria_bridge.source import Source, open_source
 from talaria_edge.calibration import Calibration
+from talaria_edge.capture import Capture
 from talaria_edge.config import Config
 from talaria_edge.disk import make_room
 from talaria_edge.endpoint import MetricsServer
@@ -36,19 +37,12 @@ WATCH_S = 0.25
 
 
 class LiveSession(Protocol):
-    """What lives between a source and its reader's end; `Session` and `RecordSession` do."""
+    """What lives between a source and its reader's end; its `capture` holds what came from there."""
 
     config: Config
+    capture: Capture
     finished: bool
     dropped_chunks: int
-
-    @property
-    def bytes_in(self) -> int:
-        """Bytes that have come so far."""
-
-    @property
-    def ticks(self) -> int:
-        """Instants of the common clock so far."""
 
     def vitals(self) -> Vitals:
         """Return what the session says of itself while it runs."""
@@ -58,12 +52,6 @@ class LiveSession(Protocol):
 
     def take(self, item: Item) -> None:
         """Take one item."""
-
-    def outgoing(self, now_s: float) -> list[Outgoing]:
-        """Return what is due to be written to the devices."""
-
-    def closing(self) -> list[Outgoing]:
-        """Return what to write to the devices before they are left."""
 
     def poll(self) -> None:
         """Do what the people who watch have asked for."""
@@ -169,7 +157,7 @@ async def _read(session: LiveSession, notifier: Notifier, pulse: Pulse) -> None:
         finally:
             chores.cancel()
             watch.cancel()
-            _write(source, session.closing())
+            _write(source, session.capture.closing())
 
 
 async def _chores(session: LiveSession, source: Source, reader: asyncio.Task[None]) -> None:
@@ -178,13 +166,13 @@ async def _chores(session: LiveSession, source: Source, reader: asyncio.Task[Non
     while True:
         await asyncio.sleep(LOOK_S)
         now_s = time.monotonic()
-        _write(source, session.outgoing(now_s))
+        _write(source, session.capture.outgoing(now_s))
         session.poll()
         if session.finished:
             reader.cancel()  # which may be waiting for sensors that are silent
-        if session.bytes_in != seen:
+        if session.capture.bytes_in != seen:
             usual_s = 0.9 * usual_s + 0.1 * min(now_s - since_s, _AGAIN_S)
-            seen, since_s, announced_s = session.bytes_in, now_s, 0.0
+            seen, since_s, announced_s = session.capture.bytes_in, now_s, 0.0
             continue
         limit_s = max(SILENCE_S, _TIMES_USUAL * (usual_s - LOOK_S))
         if now_s - since_s > limit_s and now_s - announced_s > _AGAIN_S:
@@ -196,8 +184,8 @@ async def _watch(session: LiveSession, notifier: Notifier, pulse: Pulse) -> None
     """Judge the session, and tell the service manager; it kills a loop that no longer gets here."""
     while True:
         now_s = time.monotonic()
-        health = pulse.look(now_s, session.bytes_in, session.ticks)
-        notifier.look(now_s, health, health.reason or f"live, {session.ticks} ticks")
+        health = pulse.look(now_s, session.capture.bytes_in, session.capture.ticks)
+        notifier.look(now_s, health, health.reason or f"live, {session.capture.ticks} ticks")
         await asyncio.sleep(WATCH_S)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import CalibrationError, ConfigError
 from talaria_bridge.link import Item, Link
-from talaria_bridge.receiver import Outgoing
 from talaria_bridge.recorder import log_path
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import CalibrationCollector, CalibrationProgress, Stretch
@@ -24,14 +21,13 @@ from talaria_edge.config import Config
 from talaria_edge.findings import Finding, Grade, Symptom
 from talaria_edge.grading import CalibrationReport, grade_calibration, report
 from talaria_edge.metrics import Vitals
-from talaria_edge.profile import CalibrationOrigin, UserProfile, load_profile, save_profile
+from talaria_edge.profile import CalibrationOrigin, load_profile, save_profile
 from talaria_edge.sanitiser import SlotFlag
 from talaria_edge.sensor_checks import examine_stream, resting_units
-from talaria_edge.sinks.calibration import CalibrationView
+from talaria_edge.sinks.calibration import CalibrationView, log_report
 from talaria_edge.summary import RunSummary
 from talaria_edge.swing_checks import examine_swings
 
-log = logging.getLogger("talaria")
 FloatArray = NDArray[np.float64]
 
 _UNITS_S = 1.0
@@ -96,10 +92,9 @@ class CalibrateSession:
         self.report: CalibrationReport | None = None
         self.profile: Path | None = None
         self._profile = load_profile(config.user)
-        self._capture = Capture(config)
+        self.capture = Capture(config)
         self._view: CalibrationView | None = None
         self._saturated: Counter[str] = Counter()
-        self._gone: set[str] = set()
         self._closed = False
         self._restart()
 
@@ -120,37 +115,19 @@ class CalibrateSession:
         RecordingError
             If nothing can be written where the recording should go.
         """
-        self._capture.open(links, (), {"purpose": "calibration"})
+        self.capture.open(links, (), {"purpose": "calibration"})
         if self.config.display:
             self._view = CalibrationView(f"Talaria · {self.config.user}")
 
-    @property
-    def bytes_in(self) -> int:
-        """Bytes that have come so far."""
-        return self._capture.bytes_in
-
-    @property
-    def ticks(self) -> int:
-        """Instants of the common clock so far."""
-        return self._capture.ticks
-
     def vitals(self) -> Vitals:
         """Return what the session says of itself while it runs."""
-        return Vitals(self._capture.summary(self.dropped_chunks), self._capture.records)
+        return Vitals(self.capture.summary(self.dropped_chunks), self.capture.records)
 
     def take(self, item: Item) -> None:
         """Take one item of the source."""
-        for tick in self._capture.take(item):
+        for tick in self.capture.take(item):
             if not self.finished:
                 self._take_tick(tick)
-
-    def outgoing(self, now_s: float) -> list[Outgoing]:
-        """Return what is due to be written to the devices."""
-        return self._capture.outgoing(now_s)
-
-    def closing(self) -> list[Outgoing]:
-        """Return what to write to the devices before they are left."""
-        return self._capture.closing()
 
     def poll(self) -> None:
         """Nobody asks a calibration for anything."""
@@ -161,15 +138,15 @@ class CalibrateSession:
             said = f"No data from any sensor for {seconds:.1f} s."
             self._view.calibrating(CalibrationProgress("standing", 0.0, said))
         else:
-            self._capture.tell_silence(seconds)
+            self.capture.tell_silence(seconds)
 
     def close(self) -> RunSummary:
         """Finish the recording, and keep the calibration if it is good enough; may be called twice."""
-        summary = self._capture.summary(self.dropped_chunks)
+        summary = self.capture.summary(self.dropped_chunks)
         if self._closed:
             return summary
         self._closed = True
-        recording = self._capture.recording
+        recording = self.capture.recording
         try:
             if recording is not None and not recording.closed:
                 recording.note({"ended": summary.to_dict()} | self._outcome())
@@ -192,7 +169,7 @@ class CalibrateSession:
         CalibrationError
             If none was completed, or the best that could be had was refused.
         """
-        self._capture.check()
+        self.capture.check()
         if self.profile is not None:
             return
         if self.report is None:
@@ -218,7 +195,7 @@ class CalibrateSession:
         else:
             self._swing(tick)
         seconds = self.config.seconds
-        over = seconds is not None and self._capture.seconds >= seconds
+        over = seconds is not None and self.capture.seconds >= seconds
         self.finished = self.finished or over
 
     def _why_gone(self, tick: Tick, gone: list[str]) -> str:
@@ -283,20 +260,18 @@ class CalibrateSession:
         self.report = found
         if self._view is not None:
             self._view.graded(found)
-        for finding in found.findings:
-            level = logging.WARNING if finding.grade > Grade.B else logging.INFO
-            log.log(level, "Calibration: %s", finding)
+        log_report(found)
 
     def _accepts(self, found: CalibrationReport) -> bool:
         good = found.grade <= self.options.min_grade or self.options.force
         return good and found.calibration is not None
 
     def _rates_hz(self) -> dict[str, float]:
-        summary = self._capture.summary(self.dropped_chunks)
+        summary = self.capture.summary(self.dropped_chunks)
         return {slot: count / summary.seconds for slot, count in summary.received.items()}
 
     def _shares(self) -> dict[str, float]:
-        return {slot: count / self.ticks for slot, count in self._saturated.items()}
+        return {slot: count / self.capture.ticks for slot, count in self._saturated.items()}
 
     def _outcome(self) -> dict[str, object]:
         if self.report is None:
@@ -307,17 +282,11 @@ class CalibrateSession:
         return outcome
 
     def _keep(self, found: CalibrationReport) -> None:
-        recording = self._capture.recording
+        recording = self.capture.recording
         folder = None if recording is None or recording.empty else recording.folder
-        saved = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._profile = UserProfile(
-            self._profile.name,
-            found.calibration,
-            self._profile.model,
-            None if folder is None else str(folder),
-            saved,
-            CalibrationOrigin(None if folder is None else session_sha256(folder), found.to_dict()),
-        )
+        sha256 = None if folder is None else session_sha256(folder)
+        origin = CalibrationOrigin(sha256, found.to_dict())
+        self._profile = self._profile.calibrated(found.calibration, folder, origin)
         self.profile = save_profile(self._profile)
 
     def _show(self, progress: CalibrationProgress) -> None:

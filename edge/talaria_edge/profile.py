@@ -6,7 +6,8 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,18 @@ class UserProfile:
     session: str | None = None
     saved: str | None = None
     origin: CalibrationOrigin | None = None
+
+    def calibrated(
+        self, calibration: Calibration | None, session: Path | None, origin: CalibrationOrigin
+    ) -> UserProfile:
+        """Return the same wearer with another calibration, as of now, from this session's folder."""
+        return replace(
+            self,
+            calibration=calibration,
+            session=None if session is None else str(session),
+            saved=datetime.now().astimezone().isoformat(timespec="seconds"),
+            origin=origin,
+        )
 
 
 def talaria_home() -> Path:

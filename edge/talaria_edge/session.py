@@ -7,14 +7,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from talaria_bridge.errors import ConfigError, TalariaError
 from talaria_bridge.link import Item, Link
-from talaria_bridge.receiver import Outgoing
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import (
     Calibration,
@@ -37,6 +35,7 @@ from talaria_edge.mounting import MountingWatch
 from talaria_edge.pipeline import GaitState, Pipeline
 from talaria_edge.profile import CalibrationOrigin, UserProfile, load_profile, save_profile
 from talaria_edge.sinks import Sink
+from talaria_edge.sinks.calibration import log_report
 from talaria_edge.sinks.message import Stream
 from talaria_edge.sinks.outputs import Output, close_outputs, open_outputs
 from talaria_edge.sinks.terminal import LiveStats, TerminalView
@@ -78,7 +77,7 @@ class Session:
         self._on_state = on_state
         self._profile = None if config.user is None else load_profile(config.user)
         self._model = _load_model(config, self._profile)
-        self._capture = Capture(config)
+        self.capture = Capture(config)
         self._collector = CalibrationCollector(config.rate_hz, config.slots)
         self._pipeline: Pipeline | None = None
         self._validity: Counter[str] = Counter()
@@ -112,42 +111,24 @@ class Session:
         self._dashboard = self._open_dashboard()
         if self._dashboard is not None:
             self._sinks.append(self._dashboard)
-        self._capture.open(links, self._model.output_names, self._about())
+        self.capture.open(links, self._model.output_names, self._about())
         self._view = self._open_view()
-        self._sinks += [sink for sink in (self._capture.recording, self._view) if sink is not None]
+        self._sinks += [sink for sink in (self.capture.recording, self._view) if sink is not None]
         self._outputs = open_outputs(self.config.sinks, self._stream())
         self._sinks += self._outputs
         self._tell_recording()
 
-    @property
-    def bytes_in(self) -> int:
-        """Bytes that have come so far."""
-        return self._capture.bytes_in
-
-    @property
-    def ticks(self) -> int:
-        """Instants of the common clock so far."""
-        return self._capture.ticks
-
     def vitals(self) -> Vitals:
         """Return what the session says of itself while it runs."""
-        summary = self._capture.summary(self.dropped_chunks, self._validity)
+        summary = self.capture.summary(self.dropped_chunks, self._validity)
         model = self._model.spec.model_id
-        return Vitals(summary, self._capture.records, model, self._newest, self._steps)
+        return Vitals(summary, self.capture.records, model, self._newest, self._steps)
 
     def take(self, item: Item) -> None:
         """Take one item of the source through everything."""
-        for tick in self._capture.take(item):
+        for tick in self.capture.take(item):
             if not self.finished:
                 self._take_tick(tick)
-
-    def outgoing(self, now_s: float) -> list[Outgoing]:
-        """Return what is due to be written to the devices."""
-        return self._capture.outgoing(now_s)
-
-    def closing(self) -> list[Outgoing]:
-        """Return what to write to the devices before they are left."""
-        return self._capture.closing()
 
     def poll(self) -> None:
         """Do what the dashboard's pages have asked for."""
@@ -167,19 +148,19 @@ class Session:
         RecordingError
             If nothing can be written where it should go.
         """
-        if self._capture.records:
+        if self.capture.records:
             return
-        self._capture.record(self._about())
-        if self._capture.recording is not None:
-            self._sinks.append(self._capture.recording)
+        self.capture.record(self._about())
+        if self.capture.recording is not None:
+            self._sinks.append(self.capture.recording)
         self._tell_recording()
 
     def stop_recording(self) -> None:
         """Finish the recording; the session goes on."""
-        recording = self._capture.recording
+        recording = self.capture.recording
         if recording is None or recording.closed:
             return
-        summary = self._capture.summary(self.dropped_chunks, self._validity)
+        summary = self.capture.summary(self.dropped_chunks, self._validity)
         recording.note({"ended": summary.to_dict()})
         recording.close()
         self._sinks.remove(recording)
@@ -187,7 +168,7 @@ class Session:
 
     def recalibrate(self) -> None:
         """Calibrate anew, in a recording of its own: one recording holds one calibration."""
-        recorded = self._capture.records
+        recorded = self.capture.records
         self.stop_recording()
         self._calibration = self._pipeline = self._mounting = None
         self._collector = CalibrationCollector(self.config.rate_hz, self.config.slots)
@@ -201,20 +182,20 @@ class Session:
         if self._view is not None:
             self._view.silence(seconds)
         else:
-            self._capture.tell_silence(seconds)
+            self.capture.tell_silence(seconds)
 
     def close(self) -> RunSummary:
         """Finish every sink and return what the session came to; may be called twice."""
         step_ms = self._percentiles_ms()
         outputs = close_outputs(self._outputs)
         summary = replace(
-            self._capture.summary(self.dropped_chunks, self._validity, step_ms),
+            self.capture.summary(self.dropped_chunks, self._validity, step_ms),
             outputs=outputs,
             gait=self._gait_log.summary() if self._validity else None,
         )
         try:
-            if self._capture.recording is not None and self._capture.recording in self._sinks:
-                self._capture.recording.note({"ended": summary.to_dict()})
+            if self.capture.recording is not None and self.capture.recording in self._sinks:
+                self.capture.recording.note({"ended": summary.to_dict()})
         finally:
             for sink in self._sinks:
                 sink.close()
@@ -230,14 +211,14 @@ class Session:
         CalibrationError
             If the source ended before the calibration was complete.
         """
-        self._capture.check()
+        self.capture.check()
         if self._pipeline is None and not self._validity:
             self._collector.finish()
 
     def stats(self) -> LiveStats:
         """Links and step times so far."""
         p50_ms, p99_ms = self._percentiles_ms()
-        return LiveStats(self._capture.links, p50_ms, p99_ms)
+        return LiveStats(self.capture.links, p50_ms, p99_ms)
 
     def _take_tick(self, tick: Tick) -> None:
         if self._pipeline is None:
@@ -245,7 +226,7 @@ class Session:
         else:
             self._step(self._pipeline, tick)
         seconds = self.config.seconds
-        self.finished = seconds is not None and self._capture.seconds >= seconds
+        self.finished = seconds is not None and self.capture.seconds >= seconds
 
     def _step(self, pipeline: Pipeline, tick: Tick) -> None:
         start_s = time.perf_counter()
@@ -279,9 +260,7 @@ class Session:
         """Go on with a calibration, however good: refusing is for ``talaria calibrate``."""
         before = None if self._profile is None else self._profile.calibration
         report = grade_calibration(stretch, previous=before)
-        for finding in report.findings:
-            level = logging.WARNING if finding.grade > Grade.B else logging.INFO
-            log.log(level, "Calibration: %s", finding)
+        log_report(report)
         if self._dashboard is not None:
             self._dashboard.calibrated(report)  # also where it starts over: it says what to repeat
         if report.calibration is None:
@@ -306,8 +285,8 @@ class Session:
         log.warning(text)
         if self._dashboard is not None:
             self._dashboard.note(text)
-        if self._capture.records and self._capture.recording is not None:
-            self._capture.recording.note({"moved": text})
+        if self.capture.records and self.capture.recording is not None:
+            self.capture.recording.note({"moved": text})
 
     def _show(self, progress: CalibrationProgress) -> None:
         if self._view is not None:
@@ -316,21 +295,14 @@ class Session:
             self._dashboard.calibrating(progress)
 
     def _keep(self, calibration: Calibration, report: CalibrationReport) -> None:
-        recording = self._capture.recording if self._capture.records else None
+        recording = self.capture.recording if self.capture.records else None
         if recording is not None:
             about = {"calibration": calibration.to_dict(), "calibrated_live": True}
             recording.note(about | {"grade": report.to_dict()})
         if self._profile is not None and report.grade is not Grade.F:
-            session = None if recording is None else str(recording.folder)
-            saved = datetime.now().astimezone().isoformat(timespec="seconds")
-            self._profile = UserProfile(
-                self._profile.name,
-                calibration,
-                self._profile.model,
-                session,
-                saved,
-                CalibrationOrigin(None, report.to_dict()),
-            )
+            folder = None if recording is None else recording.folder
+            origin = CalibrationOrigin(None, report.to_dict())
+            self._profile = self._profile.calibrated(calibration, folder, origin)
             save_profile(self._profile)
 
     def _saved_calibration(self) -> Calibration | None:
@@ -367,7 +339,7 @@ class Session:
         band = load_normal_band(self._model.path)
         process = DashboardProcess(wanted.host, wanted.port, wanted.token)
         return DashboardSink(
-            process, self._title, self.config.slots, lambda: self._capture.links, band=band
+            process, self._title, self.config.slots, lambda: self.capture.links, band=band
         )
 
     @property
@@ -389,7 +361,7 @@ class Session:
 
     def _mark(self, note: str) -> None:
         assert self._dashboard is not None  # it was where the wish came from
-        recording, state = self._capture.recording, self._newest
+        recording, state = self.capture.recording, self._newest
         if recording is not None and state is not None and recording.mark(state.t_s, note):
             self._dashboard.note("Marked.")
         else:
@@ -397,9 +369,9 @@ class Session:
 
     def _tell_recording(self) -> None:
         if self._dashboard is not None:
-            recording = self._capture.recording
+            recording = self.capture.recording
             folder = (
-                str(recording.folder) if recording is not None and self._capture.records else None
+                str(recording.folder) if recording is not None and self.capture.records else None
             )
             self._dashboard.recording(folder, possible=self.config.record_dir is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 
@@ -15,7 +16,15 @@ from talaria_edge.findings import Grade
 from talaria_edge.grading import CalibrationReport
 from talaria_edge.sinks.terminal import REDRAW_S, render_calibration
 
+log = logging.getLogger("talaria")
 _COLOURS = {Grade.A: "green", Grade.B: "green", Grade.C: "yellow", Grade.F: "bold red"}
+
+
+def log_report(report: CalibrationReport) -> None:
+    """Write every finding to the log: as a warning where it costs more than a B."""
+    for finding in report.findings:
+        level = logging.WARNING if finding.grade > Grade.B else logging.INFO
+        log.log(level, "Calibration: %s", finding)
 
 
 class CalibrationView:
