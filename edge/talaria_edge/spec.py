@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -54,6 +55,15 @@ class Head(_Strict):
     name: Literal["spread", "contact", "cycle", "gait_class", "novelty"]
     columns: tuple[str, ...]
     delay_s: float = 0.0
+
+
+def head_columns(heads: Sequence[Head], name: str, start: int) -> slice | None:
+    """Where a head's columns lie if the first head's begin at `start`; None if there is no such head."""
+    for head in heads:
+        if head.name == name:
+            return slice(start, start + len(head.columns))
+        start += len(head.columns)
+    return None
 
 
 class Intervals(_Strict):
@@ -132,12 +142,7 @@ class ModelSpec(_Strict):
 
     def columns(self, name: str) -> slice | None:
         """Where a head's columns lie in the output; None if the model has no such head."""
-        start = len(self.outputs)
-        for head in self.heads:
-            if head.name == name:
-                return slice(start, start + len(head.columns))
-            start += len(head.columns)
-        return None
+        return head_columns(self.heads, name, len(self.outputs))
 
     def head(self, name: str) -> Head | None:
         """Return a head by its name, if the model has it."""

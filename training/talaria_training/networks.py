@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from talaria_edge import spec
 from talaria_edge.kinematics import ANGLES, SIDES
 from talaria_edge.spec import Head
 
@@ -27,12 +28,10 @@ _PER_SLOT = 9
 
 def head_columns(name: str) -> slice:
     """Where a head's columns lie in the network's output."""
-    start = len(ANGLES)
-    for head in HEADS:
-        if head.name == name:
-            return slice(start, start + len(head.columns))
-        start += len(head.columns)
-    raise KeyError(name)
+    found = spec.head_columns(HEADS, name, len(ANGLES))
+    if found is None:
+        raise KeyError(name)
+    return found
 
 
 class GaitNet(nn.Module):
