@@ -226,7 +226,9 @@ class DeviceClock:
         if bucket < self._bucket:
             return  # overtaken by another slot; the minima must stay in order of time
         if bucket == self._bucket:
-            self._lowest = min(self._lowest, point, key=lambda p: p[1] - self._drift * p[0])
+            low_x, low_y = self._lowest
+            if point[1] - self._drift * point[0] < low_y - self._drift * low_x:
+                self._lowest = point
             return
         self._minima.append(self._lowest)
         while point[0] - self._minima[0][0] > self._params.window_s and len(self._minima) > 1:

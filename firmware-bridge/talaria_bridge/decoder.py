@@ -146,7 +146,8 @@ class FrameDecoder:
             message = self._end_block()
             if message is not None:
                 messages.append(message)
-            self._extend(piece)
+            if piece:
+                self._extend(piece)
         return messages
 
     def _extend(self, piece: bytes) -> None:
@@ -238,14 +239,17 @@ class SampleAssembler:
         return samples
 
     def _samples(self, frame: ImuFrame, arrival_s: float) -> list[ImuSample]:
-        seq = self._numbering.setdefault(frame.slot, _Numbering()).advance(frame)
+        numbering = self._numbering.get(frame.slot)
+        if numbering is None:
+            numbering = self._numbering[frame.slot] = _Numbering()
+        seq = numbering.advance(frame)
         if seq is None:
             return []
         # A frame leaves when its last sample is taken: that is the instant its arrival tells of.
         span_us = (len(frame.counts) - 1) * frame.period_us
-        restarted = SampleFlag.RESET in frame.flags
+        restarted = bool(frame.flags) and SampleFlag.RESET in frame.flags
         last_us = self.clock.update((frame.device_us + span_us) % U32, arrival_s, restarted)
-        flags = frame.flags | self._restart_flag(frame.slot)
+        flags = self._with_restart(frame)
         acc, gyr = ACC_MS2_PER_COUNT[frame.acc_scale], GYR_RADS_PER_COUNT[frame.gyr_scale]
         samples = []
         for k, (ax, ay, az, gx, gy, gz) in enumerate(frame.counts):
@@ -259,13 +263,14 @@ class SampleAssembler:
                     flags,
                 )
             )
-            flags &= ~_FIRST_ONLY
+            flags = flags and flags & ~_FIRST_ONLY
         return samples
 
-    def _restart_flag(self, slot: str) -> SampleFlag:
-        before = self._epoch.get(slot, self.clock.epoch)
-        self._epoch[slot] = self.clock.epoch
-        return SampleFlag.NONE if before == self.clock.epoch else SampleFlag.RESET
+    def _with_restart(self, frame: ImuFrame) -> SampleFlag:
+        epoch = self.clock.epoch
+        before = self._epoch.get(frame.slot, epoch)
+        self._epoch[frame.slot] = epoch
+        return frame.flags if before == epoch else frame.flags | SampleFlag.RESET
 
 
 class _Numbering:
@@ -287,8 +292,9 @@ class _Numbering:
         if self._last is None:
             return self._accept(frame, frame.seq)
         gap = (frame.seq - self._next_seq + U32 // 2) % U32 - U32 // 2
-        restarted = SampleFlag.RESET in frame.flags
-        if frame == self._last or (-_REPEAT_WINDOW <= gap < 0 and not restarted):
+        restarted = bool(frame.flags) and SampleFlag.RESET in frame.flags
+        # The same frame again begins where it began, so only one that goes back can be it.
+        if gap < 0 and (frame == self._last or (gap >= -_REPEAT_WINDOW and not restarted)):
             return None
         if gap < 0 or (restarted and gap > 0):
             self.restarts += 1

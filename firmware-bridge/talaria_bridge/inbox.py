@@ -35,7 +35,9 @@ class Inbox:
         self._items: deque[Item] = deque()
         self._lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._ready = asyncio.Event()
+        self._waited_for = False
         self._failure: str | None = None
         self._closed = False
 
@@ -45,7 +47,10 @@ class Inbox:
             if len(self._items) >= self._max_items:
                 self._drop_oldest()
             self._items.append(item)
-        self._wake()
+            waited_for, self._waited_for = self._waited_for, False
+        # Waking a loop from outside goes through the kernel: once for all that comes until it looks.
+        if waited_for:
+            self._wake()
 
     def fail(self, why: str) -> None:
         """End with a `SourceError` once what came before has been read."""
@@ -71,6 +76,7 @@ class Inbox:
             with self._lock:
                 if self._items:
                     return self._items.popleft()
+                self._waited_for = True
             if self._failure is not None:
                 raise SourceError(self._failure)
             if self._closed:
@@ -87,5 +93,7 @@ class Inbox:
                 return
 
     def _wake(self) -> None:
-        if not self._loop.is_closed():
+        if threading.get_ident() == self._thread:
+            self._ready.set()
+        elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ready.set)

@@ -20,6 +20,8 @@ each raw channel's metadata tells its `Link` again, so that a replay needs nothi
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import json
 import math
 import os
@@ -33,9 +35,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from mcap.data_stream import ReadDataStream
+from mcap.opcode import Opcode
 from mcap.records import Channel, Footer, Message, Metadata, Statistics
 from mcap.records import Chunk as McapChunk
-from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.stream_reader import StreamReader, get_chunk_data_stream
 from mcap.writer import Writer
 
 from talaria_bridge.errors import RecordingError
@@ -49,11 +53,14 @@ _RAW = "/raw/"
 _LINKS = "/links"
 _CHUNK_ENCODING = "talaria.chunk"
 _TIME = struct.Struct("<d")
+_RECORD = struct.Struct("<BQ")  # opcode, length
+_MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _LINK_FIELDS = tuple(field.name for field in fields(Link))
 _FLUSH_S = 0.25
 _SYNC_S = 0.5
 """Together they bound what a power cut takes: what waits for a flush, and then for the disk."""
 _MAX_RECORD = 1 << 26
+_JSON = json.JSONEncoder(allow_nan=False)
 _LINKS_SCHEMA = {
     "type": "object",
     "properties": {
@@ -139,7 +146,7 @@ class SessionLogWriter:
             known = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
             channel = self._writer.register_channel(topic, "json", known)
             self._channels[topic] = channel
-        self._put(channel, t_s, json.dumps(value, allow_nan=False).encode())
+        self._put(channel, t_s, _JSON.encode(value).encode())
 
     def close(self) -> None:
         """Write the index, wait until the disk has everything, and close; may be called twice."""
@@ -337,7 +344,12 @@ def _is_intact(channel: Channel) -> bool:
 
 
 def _link_of(channel: Channel) -> Link:
-    return _link(json.loads(channel.metadata["link"]))
+    return _link_told(channel.metadata["link"])
+
+
+@functools.lru_cache(maxsize=64)  # asked for every chunk of a replay, and a session has few links
+def _link_told(told: str) -> Link:
+    return _link(json.loads(told))
 
 
 def _link(told: dict[str, Any]) -> Link:
@@ -368,7 +380,7 @@ def _messages(path: Path, counts: SessionLogReader) -> Iterator[tuple[Channel, M
             for part in _parts(record) if isinstance(record, McapChunk) else ():
                 if isinstance(part, Channel):
                     channels[part.id] = part
-                elif isinstance(part, Message) and part.channel_id in channels:
+                elif part.channel_id in channels:
                     # Messages are numbered, so whatever is missing shows here, whyever it is.
                     counts.damaged += max(0, part.sequence - last - 1)
                     last = part.sequence
@@ -385,14 +397,32 @@ def _records(file: BinaryIO) -> Iterator[Any]:
         yield from records
 
 
-def _parts(chunk: McapChunk) -> list[Any]:
+def _parts(chunk: McapChunk) -> list[Channel | Message]:
     """Take a chunk apart; nothing comes of a damaged one."""
     if chunk.uncompressed_size > _MAX_RECORD:
         return []
     try:
-        return list(breakup_chunk(chunk, validate_crc=True))
+        stream, size = get_chunk_data_stream(chunk, validate_crc=True)
+        return list(_parts_of(stream.read(size)))
     except Exception:  # noqa: BLE001  as above, whatever is wrong with it
         return []
+
+
+def _parts_of(data: bytes) -> Iterator[Channel | Message]:
+    """Read the records of a chunk; the library takes five times as long, a tenth of a live replay."""
+    at = 0
+    while at < len(data):
+        opcode, size = _RECORD.unpack_from(data, at)
+        at += _RECORD.size
+        end = at + size
+        if end > len(data):
+            raise EOFError
+        if opcode == Opcode.MESSAGE:
+            channel, sequence, log_ns, publish_ns = _MESSAGE.unpack_from(data, at)
+            yield Message(channel, log_ns, data[at + _MESSAGE.size : end], publish_ns, sequence)
+        elif opcode == Opcode.CHANNEL:
+            yield Channel.read(ReadDataStream(io.BytesIO(data[at:end])))
+        at = end
 
 
 def _item(channel: Channel, data: bytes) -> Item | None:

@@ -115,12 +115,15 @@ class SerialSource:
     def _read(self) -> None:
         while not self._stopping.is_set():
             try:
-                data = self._serial.read(self._serial.in_waiting or 1)
+                data = self._serial.read(1)
             except OSError as err:
                 if not self._reopen(err):
                     return
                 continue
             if data:
+                # What came with the byte that was waited for: a packet makes one chunk, not two.
+                with contextlib.suppress(OSError):  # the next read meets it again
+                    data += self._serial.read(self._serial.in_waiting)
                 self._box.put(Chunk(time.monotonic(), data, self.name))
 
     def _reopen(self, err: OSError) -> bool:
