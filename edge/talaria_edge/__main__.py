@@ -16,7 +16,7 @@ from talaria_bridge.link import Chunk
 from talaria_bridge.recorder import read_session_log
 from talaria_bridge.uart import serial_ports
 from talaria_bridge.virtual import VirtualSerialDevice
-from talaria_edge.again import config_of
+from talaria_edge.again import config_of, walk_of
 from talaria_edge.app import record_session, run_live, run_session
 from talaria_edge.calibrate_session import CalibrateOptions, CalibrateSession
 from talaria_edge.config import load_config
@@ -36,6 +36,8 @@ from talaria_edge.printing import (
 )
 from talaria_edge.service import configure_logging
 from talaria_edge.shake import by_slot, shake_offsets
+from talaria_edge.why import why_session
+from talaria_edge.why_words import print_why
 
 app = typer.Typer(
     help="Live joint angles and gait state from small inertial sensors on the legs.",
@@ -58,6 +60,14 @@ SinkOption = Annotated[
     typer.Option(
         help="Where states go, too: csv:PATH, mot:PATH, osc:HOST:PORT, ws:HOST:PORT or lsl:NAME; "
         "give it again for each further one."
+    ),
+]
+
+
+UsualGaitOption = Annotated[
+    Literal["walking", "stiff_knee"] | None,
+    typer.Option(
+        help="How the wearer walks while being calibrated: walking, the usual and unimpeded gait, if absent."
     ),
 ]
 
@@ -115,6 +125,7 @@ def run(
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Calibrate although the profile knows how.")
     ] = False,
+    usual_gait: UsualGaitOption = None,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Show the session in a browser.")
     ] = False,
@@ -139,6 +150,7 @@ def run(
             rate_hz=rate_hz,
             display=False if quiet else None,
             recalibrate=recalibrate or None,
+            usual_gait=usual_gait,
             metrics=metrics,
             sinks=sink or None,
             dashboard=_given(on=dashboard or None, host=dashboard_host, port=dashboard_port),
@@ -153,6 +165,10 @@ def run(
 def calibrate(
     user: Annotated[str, typer.Option(help="In whose profile the calibration is kept.")],
     source: SourceOption = None,
+    model: Annotated[
+        Path | None, typer.Option(help="What measures how far the knees usually move.")
+    ] = None,
+    usual_gait: UsualGaitOption = None,
     config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
     record: Annotated[Path | None, typer.Option(help="Where session folders go.")] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Write only the profile.")] = False,
@@ -172,7 +188,9 @@ def calibrate(
         settings = load_config(
             config,
             source=source or None,
+            model=model,
             user=user,
+            usual_gait=usual_gait,
             record_dir=False if no_record else record,
             seconds=seconds,
             rate_hz=rate_hz,
@@ -262,7 +280,28 @@ def replay(
         settings, calibration = config_of(
             session, model, pace, display=not quiet, sinks=tuple(sink or ())
         )
-        print_summary(run_session(settings, calibration=calibration))
+        print_summary(run_session(settings, calibration=calibration, walk=walk_of(session)))
+
+
+@app.command()
+def why(
+    session: Annotated[Path, typer.Argument(help="A session's folder.")],
+    stride: Annotated[
+        int | None, typer.Option(help="Its number, from 1; the last stride if absent.")
+    ] = None,
+    at: Annotated[
+        float | None, typer.Option(help="Or an instant within it, seconds as in angles.mot.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Another model than it was run with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say why a stride was given its class: what each sensor's movement did for it."""
+    with _one_sentence():
+        found = why_session(session, stride=stride, at_s=at, model=model)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        print_why(found)
 
 
 @app.command()

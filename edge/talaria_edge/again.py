@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from talaria_bridge.errors import RecordingError
 from talaria_edge.calibration import Calibration
+from talaria_edge.calibration_walk import CalibrationWalk
 from talaria_edge.config import Config, load_config
 from talaria_edge.sinks.recording import SESSION_FILE
 
@@ -59,11 +60,26 @@ def config_of(
         rate_hz=about.get("rate_hz"),
         slots=tuple(about["slots"]) if "slots" in about else None,
         alignment=about.get("alignment"),
+        usual_gait=about.get("usual_gait"),
         record_dir=False,
         display=display,
         sinks=sinks,
     )
     return config, calibration
+
+
+def walk_of(folder: Path) -> CalibrationWalk | None:
+    """Read what a session knew of the walk it was calibrated by; None if nothing.
+
+    Raises
+    ------
+    RecordingError
+        If the folder holds no session.
+    CalibrationError
+        If that part of it is damaged.
+    """
+    walk = _read(folder / SESSION_FILE).get("walk")
+    return None if walk is None else CalibrationWalk.from_dict(walk)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -159,6 +159,10 @@ class _Lane:
         array, shape (3,), or None
             Sum over those ticks of true less guessed angular rate, rad/s.
         """
+        if how is SlotStatus.MEASURED and not self.guessed:
+            self.passed.clear()
+            self.passed.append((t_s, value))
+            return None
         known = list(self.passed)
         known_until_s = self.t_s
         if how is SlotStatus.MEASURED:
@@ -253,7 +257,7 @@ class Alignment:
         """Count the sample and queue it, unless it must be refused."""
         counters = lane.counters
         counters.received += 1
-        if sample.flags & SampleFlag.RESET:
+        if sample.flags and sample.flags & SampleFlag.RESET:
             lane.next_seq = None  # the sensor counts from zero again: no loss can be told
         if lane.next_seq is not None and sample.seq > lane.next_seq:
             counters.lost += sample.seq - lane.next_seq
@@ -267,7 +271,8 @@ class Alignment:
         if not self._believe(sample.t_s):
             counters.far += 1
             return False
-        lane.clipped += bool(sample.flags & _CLIPS)
+        if sample.flags:
+            lane.clipped += bool(sample.flags & _CLIPS)
         lane.ahead.append((sample.t_s, (*sample.acc_ms2, *sample.gyr_rads)))
         lane.newest_s = sample.t_s
         self._newest_s = max(self._newest_s, sample.t_s)
@@ -309,22 +314,23 @@ class Alignment:
             waited_s = self._newest_s - t_s
             if waited_s < -self.params.snap_s:
                 break
+            if waited_s < self.params.max_wait_s and not self._is_complete(t_s):
+                break
             reach = t_s + self.params.snap_s
             for lane in self._lanes.values():
                 lane.advance(reach)
-            # Waiting for a slot that is already gone would only delay the others.
-            complete = all(
-                lane.ahead or lane.t_s >= t_s - self.params.snap_s or self._is_gone(lane, t_s)
-                for lane in self._lanes.values()
-            )
-            if not complete and waited_s < self.params.max_wait_s:
-                break
             ticks.append(self._tick(t_s))
             self._index += 1
         return ticks
 
-    def _is_gone(self, lane: _Lane, t_s: float) -> bool:
-        return t_s - lane.t_s > self.params.max_hold_s + self.params.max_wait_s
+    def _is_complete(self, t_s: float) -> bool:
+        """Say whether every slot has reached the instant, or is gone: to wait would delay the others."""
+        reached_s = t_s - self.params.snap_s
+        gone_s = self.params.max_hold_s + self.params.max_wait_s
+        for lane in self._lanes.values():
+            if lane.newest_s < reached_s and t_s - lane.newest_s <= gone_s:
+                return False
+        return True
 
     def _tick(self, t_s: float) -> Tick:
         values: list[Six] = []

@@ -14,6 +14,7 @@ from talaria_bridge.link import Item, Link
 from talaria_bridge.receiver import Outgoing
 from talaria_bridge.source import Source, open_source
 from talaria_edge.calibration import Calibration
+from talaria_edge.calibration_walk import CalibrationWalk
 from talaria_edge.capture import Capture
 from talaria_edge.config import Config
 from talaria_edge.disk import make_room
@@ -70,6 +71,7 @@ def run_session(
     config: Config,
     on_state: Callable[[GaitState], None] | None = None,
     calibration: Calibration | None = None,
+    walk: CalibrationWalk | None = None,
 ) -> RunSummary:
     """Run one session until its source ends, its time is over, or Ctrl-C or SIGTERM stops it.
 
@@ -80,6 +82,8 @@ def run_session(
         Given every gait state, in order; an error it raises ends the session.
     calibration : Calibration, optional
         To begin with, instead of the one in the user's profile.
+    walk : CalibrationWalk, optional
+        What is known of that calibration's walk.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def run_session(
     TalariaError
         One sentence on what was wrong. What had been recorded until then is complete.
     """
-    return asyncio.run(_run(Session(config, on_state, calibration)))
+    return asyncio.run(_run(Session(config, on_state, calibration, walk)))
 
 
 def record_session(config: Config) -> RunSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +16,28 @@ from talaria_bridge.errors import CalibrationError, ConfigError
 from talaria_bridge.link import Item, Link
 from talaria_bridge.recorder import log_path
 from talaria_edge.alignment import SlotStatus, Tick
-from talaria_edge.calibration import CalibrationCollector, CalibrationProgress, Stretch
+from talaria_edge.calibration import (
+    Calibration,
+    CalibrationCollector,
+    CalibrationProgress,
+    Stretch,
+)
+from talaria_edge.calibration_walk import CalibrationWalk, look_at_walk
 from talaria_edge.capture import Capture
 from talaria_edge.config import Config
 from talaria_edge.findings import Finding, Grade, Symptom
+from talaria_edge.gait import GaitClass
 from talaria_edge.grading import CalibrationReport, grade_calibration, report
 from talaria_edge.metrics import Vitals
-from talaria_edge.profile import CalibrationOrigin, load_profile, save_profile
+from talaria_edge.model import StreamingModel
+from talaria_edge.profile import CalibrationOrigin, UserProfile, load_profile, save_profile
 from talaria_edge.sanitiser import SlotFlag
 from talaria_edge.sensor_checks import examine_stream, resting_units
 from talaria_edge.sinks.calibration import CalibrationView, log_report
 from talaria_edge.summary import RunSummary
 from talaria_edge.swing_checks import examine_swings
+
+log = logging.getLogger("talaria")
 
 FloatArray = NDArray[np.float64]
 
@@ -64,7 +75,8 @@ class CalibrateSession:
     Parameters
     ----------
     config : Config
-        With a user; its model does not matter here.
+        With a user. Its model, or else the profile's, sees how far the wearer's knees usually move; the
+        calibration itself needs none.
     options : CalibrateOptions, optional
 
     Attributes
@@ -78,6 +90,8 @@ class CalibrateSession:
     ------
     ConfigError
         If no user is named, or the user's profile cannot be read.
+    ModelContractError
+        If there is a model and it does not fit.
     """
 
     def __init__(self, config: Config, options: CalibrateOptions | None = None) -> None:
@@ -92,6 +106,8 @@ class CalibrateSession:
         self.report: CalibrationReport | None = None
         self.profile: Path | None = None
         self._profile = load_profile(config.user)
+        self._model = _model_of(config, self._profile)
+        self._walk: CalibrationWalk | None = None
         self.capture = Capture(config)
         self._view: CalibrationView | None = None
         self._saturated: Counter[str] = Counter()
@@ -250,11 +266,20 @@ class CalibrateSession:
         sides = not self.options.swing
         found = grade_calibration(stretch, more + stream, previous, sides=sides)
         self._graded(found)
-        if self._accepts(found):
+        if found.calibration is not None and self._accepts(found):
             self.finished = True
+            self._walk = self._look_at_walk(stretch, found.calibration)
             self._show(CalibrationProgress("done", 1.0, f"Calibrated, grade {found.grade}."))
         else:
             self._restart(f"Grade {found.grade}. {found.findings[0].step} Then stand still.")
+
+    def _look_at_walk(self, stretch: Stretch, calibration: Calibration) -> CalibrationWalk:
+        gait = GaitClass(self.config.usual_gait)
+        walk = look_at_walk(stretch, calibration, self._model, gait)
+        if walk.knees is None and gait is GaitClass.WALKING:
+            why = "no model is named: give --model" if self._model is None else "too few strides"
+            log.info("How far this wearer's knees usually move is not known (%s).", why)
+        return walk
 
     def _graded(self, found: CalibrationReport) -> None:
         self.report = found
@@ -279,6 +304,8 @@ class CalibrateSession:
         outcome: dict[str, object] = {"grade": self.report.to_dict()}
         if self.report.calibration is not None:
             outcome["calibration"] = self.report.calibration.to_dict()
+        if self._walk is not None:
+            outcome["walk"] = self._walk.to_dict()
         return outcome
 
     def _keep(self, found: CalibrationReport) -> None:
@@ -286,12 +313,19 @@ class CalibrateSession:
         folder = None if recording is None or recording.empty else recording.folder
         sha256 = None if folder is None else session_sha256(folder)
         origin = CalibrationOrigin(sha256, found.to_dict())
-        self._profile = self._profile.calibrated(found.calibration, folder, origin)
+        self._profile = self._profile.calibrated(found.calibration, folder, origin, self._walk)
         self.profile = save_profile(self._profile)
 
     def _show(self, progress: CalibrationProgress) -> None:
         if self._view is not None:
             self._view.calibrating(progress)
+
+
+def _model_of(config: Config, profile: UserProfile) -> StreamingModel | None:
+    path = config.model or profile.model
+    if path is None:
+        return None
+    return StreamingModel.load(path, slots=config.slots, rate_hz=config.rate_hz)
 
 
 def session_sha256(folder: Path) -> str:

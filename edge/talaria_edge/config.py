@@ -7,7 +7,7 @@ import secrets
 import socket
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -110,6 +110,9 @@ class Config(_Strict):
         Whether to draw the live view.
     recalibrate : bool
         Calibrate although the profile holds a calibration.
+    usual_gait : {"walking", "stiff_knee"}
+        How the wearer walks while being calibrated: *walking* is their usual, unimpeded gait, beside
+        which later strides are judged.
     seconds : float or None
         Stop after this much of the sensors' time.
     alignment : AlignmentConfig
@@ -131,6 +134,7 @@ class Config(_Strict):
     record_dir: Path | None = Path("sessions")
     display: bool = True
     recalibrate: bool = False
+    usual_gait: Literal["walking", "stiff_knee"] = "walking"
     seconds: float | None = Field(default=None, gt=0)
     alignment: AlignmentConfig = AlignmentConfig()
     disk: DiskConfig = DiskConfig()

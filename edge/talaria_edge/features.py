@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from talaria_bridge.samples import LEG_SLOTS
+from talaria_bridge.samples import LEG_SLOTS, Quat, Vec3
 from talaria_edge.calibration import Calibration
-from talaria_edge.orientation import OrientationFilter, up_in_sensor
+from talaria_edge.orientation import OrientationFilter, up_of
 from talaria_edge.spec import Channel
 
 FloatArray = NDArray[np.float64]
@@ -23,8 +23,10 @@ FEATURE_VERSION = 2
 """Raise it whenever a number below changes: a model trained on other features is then refused."""
 
 _AXES = ("x", "y", "z")
-_MIRROR_VECTOR = np.array([1.0, 1.0, -1.0])  # a polar vector through the sagittal plane: z turns
-_MIRROR_ROTATION = np.array([-1.0, -1.0, 1.0])  # an axial vector: x and y turn
+_MIRROR_VECTOR = (1.0, 1.0, -1.0)  # a polar vector through the sagittal plane: z turns
+_MIRROR_ROTATION = (-1.0, -1.0, 1.0)  # an axial vector: x and y turn
+_MIRROR = (*_MIRROR_VECTOR, *_MIRROR_ROTATION, *_MIRROR_VECTOR)
+_ABSENT = (0.0,) * len(_MIRROR)  # a slot never heard of holds no number at all
 
 
 def channels(slots: Sequence[str] = LEG_SLOTS) -> tuple[Channel, ...]:
@@ -76,13 +78,9 @@ class FeatureStage:
         self, rate_hz: float, calibration: Calibration, slots: Sequence[str] = LEG_SLOTS
     ) -> None:
         self.slots = tuple(slots)
-        self._to_segment, self._bias_rads = calibration.stacked(self.slots)
+        self._seats = _seats(calibration, self.slots)
         self._filters = [OrientationFilter(rate_hz) for _ in self.slots]
         self._rate_hz = rate_hz
-        left = np.array([slot.endswith("_l") for slot in self.slots])[:, None]
-        vector = np.where(left, _MIRROR_VECTOR, 1.0)
-        rotation = np.where(left, _MIRROR_ROTATION, 1.0)
-        self._mirror = np.concatenate([vector, rotation, vector], axis=1).astype(np.float32)
         self.segment: SegmentState | None = None
         self.attitude: FloatArray | None = None  # (S, 4), segment to world, of the last tick
 
@@ -111,21 +109,28 @@ class FeatureStage:
         ndarray of float32, shape (10 S,)
             Channels as named by `channels(slots)`.
         """
-        acc = np.einsum("sij,sj->si", self._to_segment, acc_ms2)
-        gyr = np.einsum("sij,sj->si", self._to_segment, gyr_rads - self._bias_rads)
-        rate = gyr
-        if turn_rad is not None:
-            rate = gyr + np.einsum("sij,sj->si", self._to_segment, turn_rad) * self._rate_hz
-        q = np.array([f.update(a, g) for f, a, g in zip(self._filters, acc, rate, strict=True)])
-        up = up_in_sensor(q)
-        self.attitude = q
-        self.segment = SegmentState(acc, gyr, up)
-        motion: NDArray[np.float32] = np.concatenate([acc, gyr, up], axis=1, dtype=np.float32)
-        there = np.ones(len(acc), np.float32)
-        if present is not None:
-            there[:] = present
-            motion[there == 0.0] = 0.0  # a slot never heard of holds no number at all
-        return np.concatenate([(motion * self._mirror).ravel(), there])
+        there = [True] * len(self.slots) if present is None else present
+        turns = None if turn_rad is None else turn_rad.tolist()
+        attitudes: list[Quat] = []
+        rows: list[tuple[float, ...]] = []
+        x: list[float] = []
+        readings = zip(self._seats, acc_ms2.tolist(), gyr_rads.tolist(), strict=True)
+        for i, (seat, acc, gyr) in enumerate(readings):
+            force, rate = seat.turned(*acc), seat.rate(*gyr)
+            told = rate if turns is None else self._caught_up(rate, seat.turned(*turns[i]))
+            q = self._filters[i].step(force, told)
+            row = (*force, *rate, *up_of(q))
+            attitudes.append(q)
+            rows.append(row)
+            x += [a * b for a, b in zip(row, seat.mirror, strict=True)] if there[i] else _ABSENT
+        self.attitude = np.array(attitudes)
+        motion = np.array(rows)
+        self.segment = SegmentState(motion[:, 0:3], motion[:, 3:6], motion[:, 6:9])
+        return np.array([*x, *there], np.float32)
+
+    def _caught_up(self, rate: Vec3, turn: Vec3) -> Vec3:
+        x, y, z = (a + b * self._rate_hz for a, b in zip(rate, turn, strict=True))
+        return x, y, z
 
     def restart(self, row: int) -> None:
         """Forget one slot's attitude: its sensor has been away for too long to know how it turned."""
@@ -147,3 +152,31 @@ class FeatureStage:
     def state(self, states: list[FloatArray | None]) -> None:
         for filter_, q in zip(self._filters, states, strict=True):
             filter_.state = q
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """How one sensor sits, in plain floats: on four of them numpy takes longer.
+
+    `rows` are those of the rotation to the segment, `mirror` what makes a left leg a right one.
+    """
+
+    rows: tuple[Vec3, Vec3, Vec3]
+    bias_rads: Vec3
+    mirror: tuple[float, ...]
+
+    def turned(self, x: float, y: float, z: float) -> Vec3:
+        """Turn a vector from the sensor's frame into the segment's."""
+        (a, b, c), (d, e, f), (g, h, i) = self.rows
+        return (a * x + b * y + c * z, d * x + e * y + f * z, g * x + h * y + i * z)
+
+    def rate(self, x: float, y: float, z: float) -> Vec3:
+        """Do the same with an angular rate, less the bias."""
+        a, b, c = self.bias_rads
+        return self.turned(x - a, y - b, z - c)
+
+
+def _seats(calibration: Calibration, slots: Sequence[str]) -> list[_Seat]:
+    rotations, biases = (part.tolist() for part in calibration.stacked(slots))
+    mirrors = [_MIRROR if slot.endswith("_l") else (1.0,) * len(_MIRROR) for slot in slots]
+    return [_Seat(*seat) for seat in zip(rotations, biases, mirrors, strict=True)]

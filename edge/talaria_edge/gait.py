@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -194,50 +194,53 @@ class GaitStage:
                 self._feet[side] = FootMemory()
                 continue
             x, y, z = rate.tolist()
-            self._feet[side], event = self._step(
-                self._feet[side], t_s, z, math.sqrt(x * x + y * y + z * z)
-            )
+            speed = math.sqrt(x * x + y * y + z * z)
+            self._feet[side], event = self._step(side, t_s, z, speed)
             if event is not None:
-                events.append(replace(event, side=side))
+                events.append(event)
         return {side: foot.phase for side, foot in self._feet.items()}, tuple(events)
 
     def _step(
-        self, foot: FootMemory, t_s: float, pitch: float, speed: float
+        self, side: str, t_s: float, pitch: float, speed: float
     ) -> tuple[FootMemory, GaitEvent | None]:
-        p = self.params
-        still_since = min(foot.still_since_s, t_s) if speed < p.still_rads else math.inf
-        foot = replace(foot, still_since_s=still_since)
+        foot = self._feet[side]
+        still_since_s = min(foot.still_since_s, t_s) if speed < self.params.still_rads else math.inf
+        look = self._in_swing if foot.phase is Phase.SWING else self._on_ground
+        phase, armed, at_s = look(foot, t_s, pitch, still_since_s)
+        if phase is foot.phase:
+            return FootMemory(phase, foot.since_s, armed, still_since_s, t_s, pitch), None
         event: GaitEvent | None = None
-        elapsed = t_s - foot.since_s
-        if foot.phase is Phase.SWING:
-            armed = foot.armed or pitch > p.swing_rads
-            if armed and elapsed >= p.min_swing_s and pitch < p.land_rads:
-                at = _crossing(foot, t_s, pitch, p.land_rads)
-                event = GaitEvent(at + p.initial_offset_s, "", EventKind.INITIAL_CONTACT)
-                foot = replace(foot, phase=Phase.STANCE, since_s=t_s, armed=False)
-            elif t_s - still_since >= p.still_s:
-                event = GaitEvent(still_since, "", EventKind.INITIAL_CONTACT)
-                foot = replace(foot, phase=Phase.STANCE, since_s=t_s, armed=False)
-            else:
-                foot = replace(foot, armed=armed)
-        else:
-            foot, event = self._on_ground(foot, t_s, pitch, elapsed)
-        return replace(foot, last_t_s=t_s, last_pitch_rads=pitch), event
+        if foot.phase is not Phase.UNKNOWN:
+            landed = phase is Phase.STANCE
+            kind = EventKind.INITIAL_CONTACT if landed else EventKind.FINAL_CONTACT
+            event = GaitEvent(at_s, side, kind)
+        return FootMemory(phase, t_s, False, still_since_s, t_s, pitch), event
+
+    def _in_swing(
+        self, foot: FootMemory, t_s: float, pitch: float, still_since_s: float
+    ) -> tuple[Phase, bool, float]:
+        """Say what a foot in swing does now, whether it is armed, and when it landed."""
+        p = self.params
+        armed = foot.armed or pitch > p.swing_rads
+        if armed and t_s - foot.since_s >= p.min_swing_s and pitch < p.land_rads:
+            at_s = _crossing(foot, t_s, pitch, p.land_rads)
+            return Phase.STANCE, False, at_s + p.initial_offset_s
+        if t_s - still_since_s >= p.still_s:
+            return Phase.STANCE, False, still_since_s
+        return Phase.SWING, armed, math.nan
 
     def _on_ground(
-        self, foot: FootMemory, t_s: float, pitch: float, elapsed: float
-    ) -> tuple[FootMemory, GaitEvent | None]:
-        """Advance a foot in stance, or one whose phase is still unknown (which makes no event)."""
+        self, foot: FootMemory, t_s: float, pitch: float, still_since_s: float
+    ) -> tuple[Phase, bool, float]:
+        """Say the same of a foot in stance, or of one whose phase is still unknown."""
         p = self.params
-        armed = foot.armed or (pitch < -p.push_rads and elapsed >= p.min_stance_s)
+        armed = foot.armed or (pitch < -p.push_rads and t_s - foot.since_s >= p.min_stance_s)
         if armed and pitch > p.lift_rads:
-            known = foot.phase is Phase.STANCE
-            at = _crossing(foot, t_s, pitch, p.lift_rads)
-            event = GaitEvent(at + p.final_offset_s, "", EventKind.FINAL_CONTACT) if known else None
-            return replace(foot, phase=Phase.SWING, since_s=t_s, armed=False), event
-        if foot.phase is Phase.UNKNOWN and t_s - foot.still_since_s >= p.still_s:
-            return replace(foot, phase=Phase.STANCE, since_s=t_s, armed=False), None
-        return replace(foot, armed=armed), None
+            at_s = _crossing(foot, t_s, pitch, p.lift_rads)
+            return Phase.SWING, False, at_s + p.final_offset_s
+        if foot.phase is Phase.UNKNOWN and t_s - still_since_s >= p.still_s:
+            return Phase.STANCE, False, math.nan
+        return foot.phase, armed, math.nan
 
 
 def _crossing(foot: FootMemory, t_s: float, pitch: float, level: float) -> float:

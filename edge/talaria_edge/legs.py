@@ -162,41 +162,52 @@ class LegStage:
         up = view.contact < 0.5 - p.hysteresis
         phase = Phase.STANCE if down else Phase.SWING if up else leg.phase
         shortest_s = p.min_swing_s if leg.phase is Phase.SWING else p.min_stance_s
-        found: list[GaitEvent] = []
-        if phase is not leg.phase and t_s - leg.since_s >= shortest_s:
-            if leg.phase is not Phase.UNKNOWN:
-                kind = EventKind.INITIAL_CONTACT if down else EventKind.FINAL_CONTACT
-                at_s = t_s if math.isnan(half_at_s) else half_at_s
-                found.append(GaitEvent(at_s - self.delay_s, side, kind))
-            leg = replace(leg, phase=phase, since_s=t_s)
-        self._legs[side] = self._checked(leg, t_s, view, half_at_s)
-        return found
+        if phase is leg.phase or t_s - leg.since_s < shortest_s:
+            self._legs[side] = self._moved(leg, leg.phase, leg.since_s, t_s, view, half_at_s)
+            return []
+        self._legs[side] = self._moved(leg, phase, t_s, t_s, view, half_at_s)
+        if leg.phase is Phase.UNKNOWN:
+            return []
+        kind = EventKind.INITIAL_CONTACT if down else EventKind.FINAL_CONTACT
+        at_s = t_s if math.isnan(half_at_s) else half_at_s
+        return [GaitEvent(at_s - self.delay_s, side, kind)]
 
     def _follow(self, side: str, t_s: float, view: LegView, events: Sequence[GaitEvent]) -> None:
         """Take over the rules' phase, where there is no network to ask."""
-        leg = replace(self._legs[side], phase=view.rule_phase)
-        if events or leg.phase is not self._legs[side].phase:
-            leg = replace(leg, since_s=t_s)
-        self._legs[side] = self._checked(leg, t_s, view, math.nan)
+        leg = self._legs[side]
+        turned = bool(events) or view.rule_phase is not leg.phase
+        since_s = t_s if turned else leg.since_s
+        self._legs[side] = self._moved(leg, view.rule_phase, since_s, t_s, view, math.nan)
 
-    def _checked(self, leg: LegMemory, t_s: float, view: LegView, half_at_s: float) -> LegMemory:
-        agree = view.rule_phase in (leg.phase, Phase.UNKNOWN)
-        return replace(
-            leg,
-            last_t_s=t_s,
-            last_contact=view.contact,
-            half_at_s=half_at_s,
-            agreed_s=t_s if agree else leg.agreed_s,
-            sub_phase=self._risen(leg, view),
+    def _moved(
+        self,
+        leg: LegMemory,
+        phase: Phase,
+        since_s: float,
+        t_s: float,
+        view: LegView,
+        half_at_s: float,
+    ) -> LegMemory:
+        agree = view.rule_phase is phase or view.rule_phase is Phase.UNKNOWN
+        return LegMemory(
+            phase,
+            self._risen(phase, leg.sub_phase, view),
+            since_s,
+            t_s,
+            view.contact,
+            half_at_s,
+            leg.initial_s,
+            leg.stride_s,
+            t_s if agree else leg.agreed_s,
         )
 
-    def _risen(self, leg: LegMemory, view: LegView) -> SubPhase:
-        if leg.phase is Phase.UNKNOWN:
+    def _risen(self, phase: Phase, before: SubPhase, view: LegView) -> SubPhase:
+        if phase is Phase.UNKNOWN:
             return SubPhase.UNKNOWN
         rising = view.foot_pitch_rads < -self.params.heel_rise_rads
-        if leg.sub_phase is SubPhase.MID_STANCE and rising:
+        if before is SubPhase.MID_STANCE and rising:
             return SubPhase.TERMINAL_STANCE
-        return leg.sub_phase
+        return before
 
     def _note(self, event: GaitEvent) -> None:
         """Let an event move both legs on: its own, and the other, whose stance it divides."""

@@ -45,10 +45,14 @@ class StreamingModel:
         self.path = path
         self.output_names = tuple(output.name for output in spec.outputs)
         self._session = session
-        self._wanted = ["y", *(state.output for state in spec.states)]
         self._channels = len(spec.channels)
-        self._state: dict[str, NDArray[np.float32]] = {}
-        self.reset()
+        self._x = np.zeros((1, self._channels), np.float32)
+        self._y = np.zeros((1, spec.width), np.float32)
+        # Bound once, to arrays that take turns: to hand them over anew takes a third of a step.
+        here, there = ([np.zeros(s.shape, np.float32) for s in spec.states] for _ in range(2))
+        self._memories = (here, there)
+        self._steps = (self._bound(here, there), self._bound(there, here))
+        self._turn = 0
 
     @classmethod
     def load(cls, path: Path | str, *, slots: Sequence[str], rate_hz: float) -> StreamingModel:
@@ -94,29 +98,41 @@ class StreamingModel:
         (W,) array
             The angles in radians, in the order of `output_names`, then the heads of the spec.
         """
-        feed = {"x": np.asarray(x, np.float32).reshape(1, self._channels), **self._state}
-        y, *new = self._session.run(self._wanted, feed)
-        self._state = {
-            state.input: value for state, value in zip(self.spec.states, new, strict=True)
-        }
-        flat: NDArray[np.float32] = y[0]
-        return flat
+        self._x[0] = x
+        self._session.run_with_iobinding(self._steps[self._turn])
+        self._turn = 1 - self._turn
+        y: NDArray[np.float32] = self._y[0].copy()
+        return y
 
     def reset(self) -> None:
         """Forget everything: zeros in every state, as at the start of training."""
-        self._state = {state.input: np.zeros(state.shape, np.float32) for state in self.spec.states}
+        for memory in self._memories[self._turn]:
+            memory.fill(0.0)
 
     @property
     def state(self) -> dict[str, NDArray[np.float32]]:
         """The network's memory by input name; assign it back to resume."""
-        return {name: value.copy() for name, value in self._state.items()}
+        now = zip(self.spec.states, self._memories[self._turn], strict=True)
+        return {state.input: memory.copy() for state, memory in now}
 
     @state.setter
     def state(self, value: Mapping[str, NDArray[np.float32]]) -> None:
-        self._state = {
-            state.input: np.asarray(value[state.input], np.float32).reshape(state.shape).copy()
-            for state in self.spec.states
-        }
+        for state, memory in zip(self.spec.states, self._memories[self._turn], strict=True):
+            memory[:] = np.reshape(value[state.input], state.shape)
+
+    def _bound(
+        self, before: Sequence[NDArray[np.float32]], after: Sequence[NDArray[np.float32]]
+    ) -> ort.IOBinding:
+        """Prepare a step that reads one set of memories and writes the other."""
+        states = self.spec.states
+        read = {"x": self._x} | {s.input: m for s, m in zip(states, before, strict=True)}
+        written = {"y": self._y} | {s.output: m for s, m in zip(states, after, strict=True)}
+        binding = self._session.io_binding()
+        for name, array in read.items():
+            binding.bind_ortvalue_input(name, _in_place(array))
+        for name, array in written.items():
+            binding.bind_ortvalue_output(name, _in_place(array))
+        return binding
 
     @property
     def sha256(self) -> str:
@@ -196,6 +212,13 @@ def _open(file: Path) -> ort.InferenceSession:
             f"{file} cannot be opened as an ONNX model ({reason}): copy it again, or export it "
             "with 'talaria-train export'."
         ) from None
+
+
+def _in_place(array: NDArray[np.float32]) -> ort.OrtValue:
+    """Let onnxruntime use an array's own memory; on a processor it makes no copy of it."""
+    import onnxruntime as ort  # noqa: PLC0415
+
+    return ort.OrtValue.ortvalue_from_numpy(array)
 
 
 def _check_session(spec: ModelSpec, file: Path, slots: tuple[str, ...], rate_hz: float) -> None:

@@ -1,23 +1,25 @@
 """Orientation of one sensor from its gyroscope and accelerometer: the `ahrs` filters, and `vqf`.
 
 The only file that knows `ahrs` and `vqf`. Their types do not leave it: quaternions go out as plain
-arrays, scalar first, mapping sensor coordinates to a z-up world whose heading is arbitrary and drifts.
-`docs/accuracy.md` has the table the default gains were chosen by.
+numbers, scalar first, mapping sensor coordinates to a z-up world whose heading is arbitrary and drifts.
+`docs/accuracy.md` has the table the default gains were chosen by. Mahony, the default, runs live for
+every sensor and so is not called from `ahrs` but written out in `talaria_edge.mahony`.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from ahrs.filters import EKF, Madgwick, Mahony
+from ahrs.filters import EKF, Madgwick
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import ConfigError
+from talaria_bridge.samples import Quat, Vec3
+from talaria_edge.mahony import Mahony
 
 FloatArray = NDArray[np.float64]
 
@@ -25,7 +27,7 @@ _TINY_RATE_RADS = 1e-9
 """At a rate of exactly zero ahrs returns the attitude as it was; this much rate keeps it levelling."""
 _FRESH = 0.25
 _HEAD = 8  # what every state begins with: attitude (4), age in seconds, mean specific force (3)
-_Vector = tuple[float, float, float]
+_IDENTITY: Quat = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,9 @@ class OrientationFilter:
     def __init__(self, rate_hz: float, params: Params | None = None) -> None:
         self._period_s = 1.0 / rate_hz
         self._method, self._average_s = _build(params or DEFAULT_PARAMS, self._period_s)
-        self._q: FloatArray | None = None
+        self._q: Quat | None = None
         self._age_s = 0.0
-        self._mean_ms2: _Vector = (0.0, 0.0, 0.0)
+        self._mean_ms2: Vec3 = (0.0, 0.0, 0.0)
 
     def update(
         self, acc_ms2: FloatArray, gyr_rads: FloatArray, dt_s: float | None = None
@@ -174,42 +176,42 @@ class OrientationFilter:
         ndarray, shape (4,)
             Unit quaternion, scalar first, sensor to world (z up).
         """
+        return np.array(self.step(_vec3(acc_ms2), _vec3(gyr_rads), dt_s))
+
+    def step(self, acc_ms2: Vec3, gyr_rads: Vec3, dt_s: float | None = None) -> Quat:
+        """Do what `update` does, on plain floats: for whoever has them, and no time for arrays."""
         step_s = self._period_s if dt_s is None else dt_s
-        acc, rate = acc_ms2.tolist(), gyr_rads.tolist()
-        usable = math.isfinite(sum(acc) + sum(rate) + step_s) and any(acc) and step_s > 0.0
-        if not usable:
-            return self._q if self._q is not None else np.array([1.0, 0.0, 0.0, 0.0])
+        usable = math.isfinite(sum(acc_ms2) + sum(gyr_rads) + step_s)
+        if not (usable and any(acc_ms2) and step_s > 0.0):
+            return self._q or _IDENTITY
         if self._q is None:
-            self._q = self._method.start(level_quaternion(acc_ms2), acc_ms2, gyr_rads)
+            q = self._method.start(_level(acc_ms2), acc_ms2, gyr_rads)
         else:
-            if not any(rate):
-                gyr_rads = np.full(3, _TINY_RATE_RADS)
-            pull = acc_ms2 if self._average_s == 0.0 else self._mean_in_sensor()
-            self._q = self._method.advance(self._q, pull, gyr_rads, step_s, self._age_s)
+            q = self._advance(self._q, acc_ms2, gyr_rads, step_s)
             self._age_s += step_s
+        self._q = q
         if self._average_s:
-            self._average(acc, step_s)
-        return self._q
+            self._average(q, acc_ms2, step_s)
+        return q
 
-    def _mean_in_sensor(self) -> FloatArray:
-        w, x, y, z = self._attitude()
-        return np.array(_turned(w, -x, -y, -z, self._mean_ms2))
+    def _advance(self, q: Quat, acc_ms2: Vec3, gyr_rads: Vec3, step_s: float) -> Quat:
+        if not any(gyr_rads):
+            gyr_rads = (_TINY_RATE_RADS, _TINY_RATE_RADS, _TINY_RATE_RADS)
+        if self._average_s:
+            w, x, y, z = q
+            acc_ms2 = _turned((w, -x, -y, -z), self._mean_ms2)  # the mean, back in the sensor
+        return self._method.advance(q, acc_ms2, gyr_rads, step_s, self._age_s)
 
-    def _average(self, acc: Sequence[float], step_s: float) -> None:
+    def _average(self, q: Quat, acc_ms2: Vec3, step_s: float) -> None:
         """Take a reading into the mean: over a quarter of the age at first, over `average_s` later.
 
         While the attitude is still being put right, older readings lie in a world that was wrong: a
         mean of them all would carry the attitude 10° beyond its mark.
         """
         share = step_s / max(step_s, min(self._average_s, _FRESH * (self._age_s + step_s)))
-        now = _turned(*self._attitude(), acc)
-        x, y, z = (old + share * (new - old) for old, new in zip(self._mean_ms2, now, strict=True))
-        self._mean_ms2 = (x, y, z)
-
-    def _attitude(self) -> tuple[float, float, float, float]:
-        assert self._q is not None  # only called once there is one
-        w, x, y, z = self._q.tolist()
-        return w, x, y, z
+        a, b, c = _turned(q, acc_ms2)
+        x, y, z = self._mean_ms2
+        self._mean_ms2 = (x + share * (a - x), y + share * (b - y), z + share * (c - z))
 
     def reset(self) -> None:
         """Forget everything; the next reading sets the attitude anew."""
@@ -227,30 +229,27 @@ class OrientationFilter:
         """
         if self._q is None:
             return None
-        return np.concatenate([self._q, [self._age_s], self._mean_ms2, self._method.memory])
+        return np.array([*self._q, self._age_s, *self._mean_ms2, *self._method.memory])
 
     @state.setter
     def state(self, value: FloatArray | None) -> None:
         self.reset()
         if value is None:
             return
-        self._q = np.array(value[:4], dtype=float)
-        self._age_s = float(value[4])
-        x, y, z = (float(v) for v in value[5:_HEAD])
-        self._mean_ms2 = (x, y, z)
+        w, x, y, z, self._age_s, *mean = np.asarray(value[:_HEAD], dtype=float).tolist()
+        self._q = (w, x, y, z)
+        self._mean_ms2 = (mean[0], mean[1], mean[2])
         self._method.memory = np.array(value[_HEAD:], dtype=float)
 
 
 class _Method(Protocol):
     """What the kinds of filter differ in."""
 
-    def start(
-        self, level: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray, /
-    ) -> FloatArray: ...
+    def start(self, level: Quat, acc_ms2: Vec3, gyr_rads: Vec3, /) -> Quat: ...
 
     def advance(
-        self, q: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray, dt_s: float, age_s: float, /
-    ) -> FloatArray: ...
+        self, q: Quat, acc_ms2: Vec3, gyr_rads: Vec3, dt_s: float, age_s: float, /
+    ) -> Quat: ...
 
     def reset(self) -> None: ...
 
@@ -261,24 +260,23 @@ class _Method(Protocol):
     def memory(self, value: FloatArray) -> None: ...
 
 
-class _Ahrs:
-    """What the ahrs filters share: they start from the attitude they are given."""
+class _Levelled:
+    """What most filters share: they start from the attitude they are given."""
 
-    def start(self, level: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray) -> FloatArray:
+    def start(self, level: Quat, acc_ms2: Vec3, gyr_rads: Vec3) -> Quat:
         return level
 
 
-class _Madgwick(_Ahrs):
+class _Madgwick(_Levelled):
     def __init__(self, params: MadgwickParams) -> None:
         self._params = params
         self._filter = Madgwick(gain=params.gain_rads)
 
-    def advance(
-        self, q: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray, dt_s: float, age_s: float
-    ) -> FloatArray:
+    def advance(self, q: Quat, acc_ms2: Vec3, gyr_rads: Vec3, dt_s: float, age_s: float) -> Quat:
         p = self._params
         self._filter.gain = _fall(p.start_gain_rads, p.gain_rads, p.start_s, age_s)
-        return np.asarray(self._filter.updateIMU(q, gyr=gyr_rads, acc=acc_ms2, dt=dt_s))
+        at, gyr, acc = np.array(q), np.array(gyr_rads), np.array(acc_ms2)
+        return _quat(self._filter.updateIMU(at, gyr=gyr, acc=acc, dt=dt_s))
 
     def reset(self) -> None:
         pass
@@ -292,40 +290,37 @@ class _Madgwick(_Ahrs):
         pass
 
 
-class _Mahony(_Ahrs):
+class _Mahony(_Levelled):
     def __init__(self, params: MahonyParams) -> None:
         self._params = params
-        self._filter = Mahony(k_P=params.gain_per_s, k_I=params.bias_gain_per_s2)
+        self._filter = Mahony(params.gain_per_s, params.bias_gain_per_s2)
 
-    def advance(
-        self, q: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray, dt_s: float, age_s: float
-    ) -> FloatArray:
+    def advance(self, q: Quat, acc_ms2: Vec3, gyr_rads: Vec3, dt_s: float, age_s: float) -> Quat:
         p = self._params
-        self._filter.k_P = _fall(p.start_gain_per_s, p.gain_per_s, p.start_s, age_s)
-        return np.asarray(self._filter.updateIMU(q, gyr=gyr_rads, acc=acc_ms2, dt=dt_s))
+        self._filter.gain_per_s = _fall(p.start_gain_per_s, p.gain_per_s, p.start_s, age_s)
+        return self._filter.update(q, acc_ms2, gyr_rads, dt_s)
 
     def reset(self) -> None:
-        self._filter.b = np.zeros(3)
+        self._filter.reset()
 
     @property
     def memory(self) -> FloatArray:
-        return np.array(self._filter.b, dtype=float)
+        return np.array(self._filter.bias_rads)
 
     @memory.setter
     def memory(self, value: FloatArray) -> None:
-        self._filter.b = value.reshape(3)
+        self._filter.bias_rads = _vec3(value)
 
 
-class _Ekf(_Ahrs):
+class _Ekf(_Levelled):
     def __init__(self, params: EkfParams) -> None:
         noises = [params.gyr_var, params.acc_var, 1.0]
         # What ahrs calls NED has the specific force of rest along +z; any dip spares it a magnetic map.
         self._filter = EKF(frame="NED", noises=noises, magnetic_ref=60.0)
 
-    def advance(
-        self, q: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray, dt_s: float, age_s: float
-    ) -> FloatArray:
-        return np.asarray(self._filter.update(q, gyr_rads, acc_ms2, dt=dt_s))
+    def advance(self, q: Quat, acc_ms2: Vec3, gyr_rads: Vec3, dt_s: float, age_s: float) -> Quat:
+        at, gyr, acc = np.array(q), np.array(gyr_rads), np.array(acc_ms2)
+        return _quat(self._filter.update(at, gyr, acc, dt=dt_s))
 
     def reset(self) -> None:
         self._filter.P = np.identity(4)
@@ -346,15 +341,13 @@ class _Vqf:
         self._period_s = period_s
         self._filter = _installed_vqf().VQF(period_s, tauAcc=params.tau_acc_s)
 
-    def start(self, level: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray) -> FloatArray:
+    def start(self, level: Quat, acc_ms2: Vec3, gyr_rads: Vec3) -> Quat:
         return self.advance(level, acc_ms2, gyr_rads, self._period_s, 0.0)
 
-    def advance(
-        self, q: FloatArray, acc_ms2: FloatArray, gyr_rads: FloatArray, dt_s: float, age_s: float
-    ) -> FloatArray:
-        rate = np.ascontiguousarray(gyr_rads * (dt_s / self._period_s), dtype=float)
-        self._filter.update(rate, np.ascontiguousarray(acc_ms2, dtype=float))
-        return np.asarray(self._filter.getQuat6D())
+    def advance(self, q: Quat, acc_ms2: Vec3, gyr_rads: Vec3, dt_s: float, age_s: float) -> Quat:
+        rate = np.array(gyr_rads) * (dt_s / self._period_s)
+        self._filter.update(rate, np.array(acc_ms2))
+        return _quat(self._filter.getQuat6D())
 
     def reset(self) -> None:
         self._filter.resetState()
@@ -435,8 +428,19 @@ def _fall(start: float, long_run: float, start_s: float, age_s: float) -> float:
     return long_run if left <= 0.0 else long_run + left * (start - long_run)
 
 
-def _turned(w: float, x: float, y: float, z: float, v: Sequence[float]) -> _Vector:
+def _vec3(vector: FloatArray) -> Vec3:
+    x, y, z = vector.tolist()
+    return x, y, z
+
+
+def _quat(q: FloatArray) -> Quat:
+    w, x, y, z = np.asarray(q).tolist()
+    return w, x, y, z
+
+
+def _turned(q: Quat, v: Vec3) -> Vec3:
     """Turn a vector by a unit quaternion; in plain floats, because numpy takes ten times as long."""
+    w, x, y, z = q
     a, b, c = v
     tx, ty, tz = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
     return (
@@ -444,6 +448,10 @@ def _turned(w: float, x: float, y: float, z: float, v: Sequence[float]) -> _Vect
         b + w * ty + z * tx - x * tz,
         c + w * tz + x * ty - y * tx,
     )
+
+
+def _level(acc_ms2: Vec3) -> Quat:
+    return _quat(level_quaternion(np.array(acc_ms2)))
 
 
 def level_quaternion(acc_ms2: FloatArray) -> FloatArray:
@@ -471,6 +479,12 @@ def up_in_sensor(q_world_sensor: FloatArray) -> FloatArray:
     return np.stack(
         [2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z], axis=-1
     )
+
+
+def up_of(q_world_sensor: Quat) -> Vec3:
+    """Do what `up_in_sensor` does, for one attitude and on plain floats."""
+    w, x, y, z = q_world_sensor
+    return (2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z)
 
 
 def track(

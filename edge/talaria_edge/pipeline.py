@@ -11,7 +11,7 @@ that calls back. The live session, a replay and training's evaluation all call t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -34,7 +34,7 @@ from talaria_edge.gait import (
     LegState,
     Phase,
 )
-from talaria_edge.heads import Heads
+from talaria_edge.heads import Heads, Widening
 from talaria_edge.legs import LegMemory, LegStage, LegView
 from talaria_edge.sanitiser import SlotFlag, names_of
 from talaria_edge.spec import ModelSpec
@@ -139,6 +139,7 @@ class PipelineState:
     gait: dict[str, FootMemory]
     legs: dict[str, LegMemory]
     gait_class: ClassMemory
+    novelty: float
     strides: StrideMemory
     settled_at_s: tuple[float, ...]
     last_t_s: tuple[float, ...]
@@ -168,6 +169,10 @@ class Pipeline:
         The wearer's, for every slot of the model.
     rate_hz : float
         Rate of the ticks.
+    params : PipelineParams, optional
+    gait_params : GaitParams, optional
+    usual_knees_rad : mapping of side to float, optional
+        How far the wearer's knees usually move in a stride, as this model sees it; see `ClassStage`.
 
     Raises
     ------
@@ -184,6 +189,7 @@ class Pipeline:
         rate_hz: float,
         params: PipelineParams | None = None,
         gait_params: GaitParams | None = None,
+        usual_knees_rad: Mapping[str, float] | None = None,
     ) -> None:
         spec = model.spec
         if spec.rate_hz != rate_hz:
@@ -200,7 +206,8 @@ class Pipeline:
         self._gait = GaitStage(rate_hz, gait_params)
         self._legs = LegStage(rate_hz, self._heads.delay_s)
         limit = None if spec.familiarity is None else spec.familiarity.limit
-        self._class = ClassStage(self._heads.classes, limit)
+        self._class = ClassStage(self._heads.classes, limit, usual_rad=usual_knees_rad)
+        self._widening = Widening(rate_hz, limit)
         self._feet = {
             side: self.slots.index(f"calcn_{side}")
             for side in SIDES
@@ -216,9 +223,10 @@ class Pipeline:
         self._gait.reset()
         self._legs.reset()
         self._class.reset()
+        self._widening.reset()
         self._strides.reset()
         self._settled_at_s = [math.nan] * len(self.slots)
-        self._last_t_s = [math.nan] * len(self.slots)
+        self._last_t_s = [-math.inf] * len(self.slots)
 
     @property
     def attitude(self) -> NDArray[np.float64] | None:
@@ -234,6 +242,7 @@ class Pipeline:
             self._gait.state,
             self._legs.state,
             self._class.state,
+            self._widening.state,
             self._strides.state,
             tuple(self._settled_at_s),
             tuple(self._last_t_s),
@@ -246,6 +255,7 @@ class Pipeline:
         self._gait.state = value.gait
         self._legs.state = value.legs
         self._class.state = value.gait_class
+        self._widening.state = value.novelty
         self._strides.state = value.strides
         self._settled_at_s = list(value.settled_at_s)
         self._last_t_s = list(value.last_t_s)
@@ -264,19 +274,19 @@ class Pipeline:
                 f"{', '.join(tick.slots)}: align exactly the model's slots, in its order."
             )
         present = [status is not SlotStatus.GONE for status in tick.status]
-        if not any(present) and not tick.t_s - _latest(self._last_t_s) <= self.params.reset_after_s:
+        if not any(present) and tick.t_s - max(self._last_t_s) > self.params.reset_after_s:
             return self._silent(tick, _no_data(tick, range(len(present))))
         self._resume(tick.t_s, present)
         # Through a short gap filters and network run on with the last reading: they must not
         # find, when it ends, that the legs have moved and time has not.
         x = self._features.update(tick.acc_ms2, tick.gyr_rads, tick.turn_rad, present)
-        y = self._model.step(x)
+        y: list[float] = self._model.step(x).tolist()
         if not any(present):
             return self._silent(tick, _no_data(tick, range(len(present))))
-        sound = bool(np.isfinite(y).all())
+        sound = math.isfinite(sum(y))  # no sum of numbers that fit into 32 bits overflows in 64
         if not sound:
             self._model.reset()  # or its memory would stay poisoned for good
-            y = np.full_like(y, np.nan)
+            y = [math.nan] * len(y)
         legs, events = self._step_legs(tick.t_s, present, y)
         verdict = self._classify(tick.t_s, present, y, events)
         if sound:
@@ -288,18 +298,18 @@ class Pipeline:
     def _resume(self, t_s: float, present: Sequence[bool]) -> None:
         """Start afresh what was away for too long to bridge: one slot, or everything."""
         reset_after_s = self.params.reset_after_s
-        if not t_s - _latest(self._last_t_s) <= reset_after_s:  # also the very first tick (NaN)
+        if t_s - max(self._last_t_s) > reset_after_s:  # also the very first tick
             self.reset()
         for i, there in enumerate(present):
             if not there:
                 continue
-            if not t_s - self._last_t_s[i] <= reset_after_s:
+            if t_s - self._last_t_s[i] > reset_after_s:
                 self._features.restart(i)
                 self._settled_at_s[i] = t_s + self.params.settle_s
             self._last_t_s[i] = t_s
 
     def _step_legs(
-        self, t_s: float, present: Sequence[bool], y: NDArray[np.float32]
+        self, t_s: float, present: Sequence[bool], y: Sequence[float]
     ) -> tuple[dict[str, LegState], tuple[GaitEvent, ...]]:
         segment = self._features.segment
         assert segment is not None  # set by every update
@@ -318,32 +328,37 @@ class Pipeline:
         self,
         t_s: float,
         present: Sequence[bool],
-        y: NDArray[np.float32],
+        y: Sequence[float],
         events: tuple[GaitEvent, ...],
     ) -> tuple[GaitClass, float]:
         segment = self._features.segment
         assert segment is not None
         feet = [i for i in self._feet.values() if present[i]]
         watched = feet or [i for i, there in enumerate(present) if there]
-        fastest = float(np.abs(segment.gyr_rads[watched]).max())
+        rates = segment.gyr_rads.tolist()
+        fastest = max(abs(rate) for i in watched for rate in rates[i])
         said, novelty = self._heads.classes_of(y), self._heads.novelty(y)
-        return self._class.update(t_s, fastest, said, novelty, events)
+        # Where a sensor is gone the network guesses at knees, and its word on the class is the better guess.
+        knees_rad = self._heads.knees(y) if all(present) else (math.nan, math.nan)
+        return self._class.update(t_s, fastest, said, novelty, events, knees_rad)
 
-    def _believe(self, tick: Tick, present: Sequence[bool], y: NDArray[np.float32]) -> _Belief:
+    def _believe(self, tick: Tick, present: Sequence[bool], y: Sequence[float]) -> _Belief:
         """Attach to each angle its interval, and how far it may be believed."""
-        angles = dict(zip(self.output_names, y[: len(self.output_names)].tolist(), strict=True))
-        widths = self._heads.half_widths_rad(y)
+        angles = dict(zip(self.output_names, y, strict=False))
+        complete = all(present)
+        # Without a sensor any memory is strange, and there the scale has learned to grow by itself.
+        widened = self._widening.update(self._heads.novelty(y)) if complete else 1.0
+        widths = self._heads.half_widths_rad(y, widened)
         sides, reasons = self._troubles(tick, present)
-        validity = dict.fromkeys(angles, Validity.GOOD)
-        for name in angles:
-            if name[-1] in sides:
-                validity[name] = Validity.DEGRADED
-            unmeasured = math.isnan(widths[name]) and not all(present)
-            if unmeasured or widths[name] > self.params.max_interval_rad:
-                validity[name] = Validity.INVALID
-                angles[name] = widths[name] = math.nan
-        vague = [name for name, how in validity.items() if how is Validity.INVALID]
-        if vague and all(present):
+        validity = {n: Validity.DEGRADED if n[-1] in sides else Validity.GOOD for n in angles}
+        vague = []
+        for name, width in widths.items():
+            if width > self.params.max_interval_rad or (math.isnan(width) and not complete):
+                vague.append(name)
+        for name in vague:
+            validity[name] = Validity.INVALID
+            angles[name] = widths[name] = math.nan
+        if vague and complete:
             reasons.append("too uncertain: " + ", ".join(vague))
         overall = Validity.DEGRADED if reasons else Validity.GOOD
         if len(vague) == len(validity):
@@ -360,7 +375,7 @@ class Pipeline:
                 found[i] = "bridging " + _how_long(tick, i)
             elif tick.t_s < self._settled_at_s[i]:
                 found[i] = f"{tick.slots[i]} settling after a start"
-            elif SlotFlag.SATURATED in tick.flags[i]:
+            elif tick.flags[i] and SlotFlag.SATURATED in tick.flags[i]:
                 found[i] = f"{tick.slots[i]} at the end of its range"
             elif tick.loss[i] > self.params.max_loss:
                 found[i] = f"{tick.loss[i]:.0%} of {tick.slots[i]} lost"
@@ -421,11 +436,6 @@ class _Belief:
     angle_validity: dict[str, Validity]
     validity: Validity
     reason: str
-
-
-def _latest(times_s: Sequence[float]) -> float:
-    known = [t_s for t_s in times_s if not math.isnan(t_s)]
-    return max(known, default=math.nan)
 
 
 def _no_data(tick: Tick, gone: Sequence[int]) -> str:

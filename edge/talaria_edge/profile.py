@@ -13,14 +13,17 @@ from typing import Any
 
 from talaria_bridge.errors import CalibrationError, ConfigError
 from talaria_edge.calibration import Calibration
+from talaria_edge.calibration_walk import CalibrationWalk
 from talaria_edge.toml_out import write_toml
 
-PROFILE_VERSION = 2
-_READABLE = (1, PROFILE_VERSION)
-"""Version 1 had neither a grade nor a checksum; it is read as it is and written anew as the newest."""
+PROFILE_VERSION = 3
+_READABLE = (1, 2, PROFILE_VERSION)
+"""Version 1 had neither a grade nor a checksum, and version 2 nothing of the calibration's walk; both are
+read as they are and written anew as the newest."""
 HOME_VARIABLE = "TALARIA_HOME"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_KEYS = {"version", "name", "saved", "session", "session_sha256", "model", "grade", "calibration"}
+_TABLES = ("calibration", "grade", "walk")
+_KEYS = {"version", "name", "saved", "session", "session_sha256", "model", *_TABLES}
 _TEXTS = ("session", "session_sha256", "saved", "model")
 
 
@@ -59,6 +62,8 @@ class UserProfile:
         When, in ISO 8601.
     origin : CalibrationOrigin or None
         None where the calibration was never graded.
+    walk : CalibrationWalk or None
+        What the calibration's walk told beside the axes; None in older profiles.
     """
 
     name: str
@@ -67,9 +72,14 @@ class UserProfile:
     session: str | None = None
     saved: str | None = None
     origin: CalibrationOrigin | None = None
+    walk: CalibrationWalk | None = None
 
     def calibrated(
-        self, calibration: Calibration | None, session: Path | None, origin: CalibrationOrigin
+        self,
+        calibration: Calibration | None,
+        session: Path | None,
+        origin: CalibrationOrigin,
+        walk: CalibrationWalk | None,
     ) -> UserProfile:
         """Return the same wearer with another calibration, as of now, from this session's folder."""
         return replace(
@@ -78,6 +88,7 @@ class UserProfile:
             session=None if session is None else str(session),
             saved=datetime.now().astimezone().isoformat(timespec="seconds"),
             origin=origin,
+            walk=walk,
         )
 
 
@@ -111,7 +122,7 @@ def load_profile(name: str, home: Path | None = None) -> UserProfile:
     ConfigError
         If the name is impossible, or the file is not a profile this version can read.
     CalibrationError
-        If the calibration in it is damaged.
+        If the calibration in it, or what it keeps of its walk, is damaged.
     """
     path = profile_path(name, home)
     if not path.exists():
@@ -123,9 +134,10 @@ def load_profile(name: str, home: Path | None = None) -> UserProfile:
             f"The profile {path} cannot be read ({err}): mend it, or delete it and calibrate again."
         ) from None
     _check(data, path)
-    calibration = data.get("calibration")
+    calibration, walked = data.get("calibration"), data.get("walk")
     try:
         found = None if calibration is None else Calibration.from_dict(calibration)
+        walk = None if walked is None else CalibrationWalk.from_dict(walked)
     except CalibrationError as err:
         raise CalibrationError(f"{path}: {err}") from None
     model, grade = data.get("model"), data.get("grade")
@@ -136,6 +148,7 @@ def load_profile(name: str, home: Path | None = None) -> UserProfile:
         data.get("session"),
         data.get("saved"),
         None if grade is None else CalibrationOrigin(data.get("session_sha256"), grade),
+        walk,
     )
 
 
@@ -158,6 +171,7 @@ def save_profile(profile: UserProfile, home: Path | None = None) -> Path:
         "model": None if profile.model is None else profile.model.absolute(),
         "grade": None if origin is None else origin.grade,
         "calibration": None if calibration is None else calibration.to_dict(),
+        "walk": None if profile.walk is None else profile.walk.to_dict(),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +201,7 @@ def _check(data: dict[str, Any], path: Path) -> None:
             f"The profile {path} has a session, checksum, saved or model that is not text: mend it, or "
             "delete it and calibrate again."
         )
-    for key in ("calibration", "grade"):
+    for key in _TABLES:
         if not isinstance(data.get(key, {}), dict):
             raise ConfigError(
                 f"The profile {path} has a {key} that is not a table: delete it and calibrate again."

@@ -89,9 +89,10 @@ class Sanitiser:
 
     def check(self, sample: ImuSample) -> bool:
         """Tell whether a sample may pass; never raises."""
-        for of_sample, of_slot in _PASSED_ON:
-            if sample.flags & of_sample:
-                self._flags |= of_slot
+        if sample.flags:
+            for of_sample, of_slot in _PASSED_ON:
+                if sample.flags & of_sample:
+                    self._flags |= of_slot
         why = self._why_not(sample)
         if why is None:
             return True
@@ -106,17 +107,21 @@ class Sanitiser:
 
     def _why_not(self, sample: ImuSample) -> Refusal | None:
         params = self._params
+        far_ms2, fast_rads = params.max_acc_ms2, params.max_gyr_rads
+        x, y, z = sample.acc_ms2
+        p, q, r = sample.gyr_rads
+        # Also what is no number is not between two.
         if not (
             abs(sample.t_s) < _LATEST_S
-            and all(map(math.isfinite, sample.acc_ms2))
-            and all(map(math.isfinite, sample.gyr_rads))
+            and -far_ms2 <= x <= far_ms2
+            and -far_ms2 <= y <= far_ms2
+            and -far_ms2 <= z <= far_ms2
+            and -fast_rads <= p <= fast_rads
+            and -fast_rads <= q <= fast_rads
+            and -fast_rads <= r <= fast_rads
         ):
-            return Refusal.NOT_FINITE
-        if (
-            max(map(abs, sample.acc_ms2)) > params.max_acc_ms2
-            or max(map(abs, sample.gyr_rads)) > params.max_gyr_rads
-        ):
-            return Refusal.IMPOSSIBLE
+            finite = abs(sample.t_s) < _LATEST_S and all(map(math.isfinite, (x, y, z, p, q, r)))
+            return Refusal.IMPOSSIBLE if finite else Refusal.NOT_FINITE
         acc_s = self._acc.lasts_s(sample.acc_ms2, sample.t_s)
         gyr_s = self._gyr.lasts_s(sample.gyr_rads, sample.t_s)
         return Refusal.STUCK if max(acc_s, gyr_s) > params.stuck_after_s else None
@@ -139,4 +144,6 @@ class _Repeat:
 
 def names_of(flags: SlotFlag) -> list[str]:
     """Name the flags that are set, as people read them."""
+    if not flags:
+        return []
     return [flag.name.lower().replace("_", " ") for flag in SlotFlag if flag in flags and flag.name]

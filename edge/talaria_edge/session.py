@@ -20,6 +20,7 @@ from talaria_edge.calibration import (
     CalibrationProgress,
     Stretch,
 )
+from talaria_edge.calibration_walk import CalibrationWalk, look_at_walk
 from talaria_edge.capture import Capture
 from talaria_edge.config import Config
 from talaria_edge.dashboard.band import load_normal_band
@@ -27,11 +28,12 @@ from talaria_edge.dashboard.commands import Command, Wish
 from talaria_edge.dashboard.process import DashboardProcess
 from talaria_edge.dashboard.sink import DashboardSink
 from talaria_edge.findings import Grade
+from talaria_edge.gait import GaitClass
 from talaria_edge.gait_log import GaitLog
 from talaria_edge.grading import CalibrationReport, grade_calibration
 from talaria_edge.metrics import StepTimes, Vitals
 from talaria_edge.model import StreamingModel
-from talaria_edge.mounting import MountingWatch
+from talaria_edge.mounting_watch import MountingWatch
 from talaria_edge.pipeline import GaitState, Pipeline
 from talaria_edge.profile import CalibrationOrigin, UserProfile, load_profile, save_profile
 from talaria_edge.sinks import Sink
@@ -58,6 +60,8 @@ class Session:
         Given every gait state.
     calibration : Calibration, optional
         To begin with, instead of the one in the user's profile.
+    walk : CalibrationWalk, optional
+        What is known of that calibration's walk.
 
     Raises
     ------
@@ -70,6 +74,7 @@ class Session:
         config: Config,
         on_state: Callable[[GaitState], None] | None = None,
         calibration: Calibration | None = None,
+        walk: CalibrationWalk | None = None,
     ) -> None:
         self.config = config
         self.finished = False
@@ -85,14 +90,12 @@ class Session:
         self._newest: GaitState | None = None
         self._gait_log = GaitLog(config.rate_hz, config.slots)
         self._step_s: deque[float] = deque(maxlen=_KEPT_STEPS)
-        self._calibration = calibration or self._saved_calibration()
-        self._mounting = (
-            None
-            if calibration is not None or self._calibration is None
-            else MountingWatch(self._calibration, config.rate_hz, config.slots)
-        )
+        self._mounting: MountingWatch | None = None
+        self._calibration, self._walk = calibration, walk
+        if calibration is None:
+            self._take_saved()
         if self._calibration is not None:
-            self._pipeline = Pipeline(self._model, self._calibration, config.rate_hz)
+            self._pipeline = self._make_pipeline(self._calibration)
         self._view: TerminalView | None = None
         self._dashboard: DashboardSink | None = None
         self._sinks: list[Sink] = []
@@ -170,7 +173,7 @@ class Session:
         """Calibrate anew, in a recording of its own: one recording holds one calibration."""
         recorded = self.capture.records
         self.stop_recording()
-        self._calibration = self._pipeline = self._mounting = None
+        self._calibration = self._walk = self._pipeline = self._mounting = None
         self._collector = CalibrationCollector(self.config.rate_hz, self.config.slots)
         if recorded:
             self.start_recording()
@@ -266,9 +269,11 @@ class Session:
         if report.calibration is None:
             self._collector = CalibrationCollector(self.config.rate_hz, self.config.slots)
             return
+        gait = GaitClass(self.config.usual_gait)
         self._calibration = report.calibration
-        self._pipeline = Pipeline(self._model, report.calibration, self.config.rate_hz)
-        self._keep(report.calibration, report)
+        self._walk = look_at_walk(stretch, report.calibration, self._model, gait)
+        self._pipeline = self._make_pipeline(report.calibration)
+        self._keep(report.calibration, self._walk, report)
 
     def _watch_mounting(self, tick: Tick) -> None:
         """See whether the sensors still sit as the profile says: once, after a stance and a walk."""
@@ -294,32 +299,54 @@ class Session:
         if self._dashboard is not None:
             self._dashboard.calibrating(progress)
 
-    def _keep(self, calibration: Calibration, report: CalibrationReport) -> None:
+    def _keep(
+        self, calibration: Calibration, walk: CalibrationWalk, report: CalibrationReport
+    ) -> None:
         recording = self.capture.recording if self.capture.records else None
         if recording is not None:
             about = {"calibration": calibration.to_dict(), "calibrated_live": True}
-            recording.note(about | {"grade": report.to_dict()})
+            recording.note(about | {"grade": report.to_dict(), "walk": walk.to_dict()})
         if self._profile is not None and report.grade is not Grade.F:
             folder = None if recording is None else recording.folder
             origin = CalibrationOrigin(None, report.to_dict())
-            self._profile = self._profile.calibrated(calibration, folder, origin)
+            self._profile = self._profile.calibrated(calibration, folder, origin, walk)
             save_profile(self._profile)
 
-    def _saved_calibration(self) -> Calibration | None:
-        if self._profile is None or self.config.recalibrate:
-            return None
-        return self._profile.calibration
+    def _take_saved(self) -> None:
+        """Begin with what the user's profile knows, and look whether it still holds."""
+        profile, config = self._profile, self.config
+        if profile is None or profile.calibration is None or config.recalibrate:
+            return
+        self._calibration, self._walk = profile.calibration, profile.walk
+        stance_up = None if profile.walk is None else profile.walk.stance_up
+        self._mounting = MountingWatch(
+            profile.calibration, config.rate_hz, config.slots, stance_up=stance_up
+        )
+
+    def _make_pipeline(self, calibration: Calibration) -> Pipeline:
+        walk, usual_rad = self._walk, None
+        if walk is not None and walk.knees is not None:
+            usual_rad = walk.usual_rad(self._model.sha256)
+            if usual_rad is None:
+                log.info(
+                    "How far this wearer's knees usually move was measured with another model, so stiff-knee "
+                    "walking is judged without it: calibrate again with this one."
+                )
+        return Pipeline(self._model, calibration, self.config.rate_hz, usual_knees_rad=usual_rad)
 
     def _about(self) -> dict[str, Any]:
         about: dict[str, Any] = {
+            "usual_gait": self.config.usual_gait,
             "model": {
                 "id": self._model.spec.model_id,
                 "path": self._model.path.absolute(),
                 "sha256": self._model.sha256,
-            }
+            },
         }
         if self._calibration is not None:
             about["calibration"] = self._calibration.to_dict()
+        if self._walk is not None:
+            about["walk"] = self._walk.to_dict()
         return about
 
     def _stream(self) -> Stream:

@@ -108,7 +108,7 @@ class Parity(_Strict):
 
 
 class HeldOut(_Strict):
-    """Error on people the model never saw, per output, in degrees, and how it was measured."""
+    """Error per output, degrees, on people or strides the model never saw, and how it was measured."""
 
     protocol: str
     reference: str

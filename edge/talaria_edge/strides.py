@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from talaria_bridge.samples import Vec3
 from talaria_edge.features import SegmentState
 from talaria_edge.gait import SIDES, EventKind, GaitClass, GaitEvent
 from talaria_edge.travel import FootReading, FootTravel, TravelMemory, TravelParams
@@ -202,7 +204,8 @@ class StrideStage:
         row = self._rows.get(side)
         if segment is None or row is None or (present is not None and not present[row]):
             return None
-        return FootReading(t_s, segment.acc_ms2[row], segment.gyr_rads[row], segment.up[row])
+        acc, gyr, up = segment.acc_ms2[row], segment.gyr_rads[row], segment.up[row]
+        return FootReading(t_s, _vec3(acc), _vec3(gyr), _vec3(up))
 
     def _take(self, event: GaitEvent) -> list[Stride]:
         """Note one contact; the foot's open stride, if any, cannot wait any longer."""
@@ -259,6 +262,11 @@ class StrideStage:
             if e.side == side and e.kind is kind and start_s < e.t_s < end_s
         ]
         return found[0] if len(found) == 1 else math.nan
+
+
+def _vec3(row: NDArray[np.float64]) -> Vec3:
+    x, y, z = row.tolist()
+    return x, y, z
 
 
 def _shared_s(on_s: float, off_s: float, other_on_s: float, other_off_s: float) -> float:

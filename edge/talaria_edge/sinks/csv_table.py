@@ -11,7 +11,7 @@ from typing import IO, Any
 from talaria_bridge.errors import RecordingError
 from talaria_edge.gait import SIDES, LegState
 from talaria_edge.pipeline import GaitState
-from talaria_edge.sinks.message import stride_fields
+from talaria_edge.sinks.fields import stride_fields
 
 _FLUSH_S = 1.0
 _STATE = ("t_s", "index", "validity", "reason", "gait_class", "class_confidence", "events")

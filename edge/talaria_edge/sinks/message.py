@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from talaria_edge.pipeline import GaitState
-from talaria_edge.sinks.recording import gait_fields
-from talaria_edge.strides import Stride
+from talaria_edge.sinks.fields import gait_fields
 
 MESSAGE_VERSION = 1
 """Raised whenever a key changes its meaning or goes; new keys may come without."""
@@ -53,30 +51,7 @@ def hello_message(stream: Stream) -> str:
 
 def state_message(state: GaitState) -> str:
     """Return one state; angles in degrees, NaN as null."""
-    fields = gait_fields(state) | {"strides": [stride_fields(s) for s in state.strides]}
-    return _text({"kind": "state", **fields})
-
-
-def stride_fields(stride: Stride) -> dict[str, Any]:
-    """Name what a stride holds, ranges of motion in degrees, as JSON can carry it."""
-    return {
-        "side": stride.side,
-        "start_s": stride.start_s,
-        "end_s": stride.end_s,
-        "stance_s": _finite(stride.stance_s),
-        "step_time_s": _finite(stride.step_time_s),
-        "cadence_spm": _finite(stride.cadence_spm),
-        "stance_ratio": _finite(stride.stance_ratio),
-        "double_support_ratio": _finite(stride.double_support_ratio),
-        "length_m": _finite(stride.length_m),
-        "speed_ms": _finite(stride.speed_ms),
-        "rom_deg": {name: _finite(math.degrees(v)) for name, v in stride.rom_rad.items()},
-        "gait_class": stride.gait_class,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
+    return _text({"kind": "state", **gait_fields(state)})
 
 
 def _text(fields: dict[str, Any] | Sequence[Any]) -> str:

@@ -32,9 +32,14 @@ from talaria_bridge.errors import RecordingError
 from talaria_bridge.link import Chunk, Item, Link
 from talaria_bridge.recorder import LOG_FILE, SessionLogWriter
 from talaria_edge.alignment import Tick
-from talaria_edge.gait import LegState
-from talaria_edge.pipeline import GaitState, Validity
-from talaria_edge.sanitiser import names_of
+from talaria_edge.pipeline import GaitState
+from talaria_edge.sinks.fields import (
+    GAIT_SCHEMA,
+    MARK_SCHEMA,
+    TICK_SCHEMA,
+    gait_fields,
+    tick_fields,
+)
 from talaria_edge.sinks.opensim import MotWriter
 from talaria_edge.toml_out import write_toml
 
@@ -50,45 +55,6 @@ GAIT_TOPIC = "/gait"
 MARKS_TOPIC = "/marks"
 _LOOK_S = 1.0
 """How often the free space is looked at: a second of four sensors is a few kilobytes."""
-_NUMBER = {"type": ["number", "null"]}
-_VECTOR = {"type": "array", "items": {"type": "number"}}
-TICK_SCHEMA = {
-    "type": "object",
-    "properties": {"t_s": {"type": "number"}, "index": {"type": "integer"}},
-    "additionalProperties": {
-        "type": "object",
-        "properties": {
-            "acc_ms2": _VECTOR,
-            "gyr_rads": _VECTOR,
-            "status": {"type": "string"},
-            "age_s": _NUMBER,
-            "loss": {"type": "number"},
-            "flags": {"type": "array", "items": {"type": "string"}},
-        },
-    },
-}
-GAIT_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "t_s": {"type": "number"},
-        "index": {"type": "integer"},
-        "angles_deg": {"type": "object", "additionalProperties": _NUMBER},
-        "interval_deg": {"type": "object", "additionalProperties": _NUMBER},
-        "not_good": {"type": "object", "additionalProperties": {"type": "string"}},
-        "legs": {"type": "object", "additionalProperties": {"type": "object"}},
-        "gait_class": {"type": "string"},
-        "class_confidence": {"type": "number"},
-        "events": {"type": "array", "items": {"type": "object"}},
-        "validity": {"type": "string"},
-        "reason": {"type": "string"},
-    },
-}
-
-
-MARK_SCHEMA = {
-    "type": "object",
-    "properties": {"t_s": {"type": "number"}, "note": {"type": "string"}},
-}
 
 
 class SessionRecording:
@@ -260,54 +226,6 @@ class SessionRecording:
             self.folder,
             why,
         )
-
-
-def tick_fields(tick: Tick) -> dict[str, Any]:
-    """Name what a tick holds, slot by slot, as JSON can carry it."""
-    # Five digits are finer than any sensor; the raw bytes beside it hold every bit.
-    acc, gyr = tick.acc_ms2.round(5).tolist(), tick.gyr_rads.round(5).tolist()
-    slots = {
-        slot: {
-            "acc_ms2": acc[i],
-            "gyr_rads": gyr[i],
-            "status": tick.status[i],
-            "age_s": _finite(tick.age_s[i]),
-            "loss": round(tick.loss[i], 4),
-            "flags": names_of(tick.flags[i]),
-        }
-        for i, slot in enumerate(tick.slots)
-    }
-    return {"t_s": tick.t_s, "index": tick.index, **slots}
-
-
-def gait_fields(state: GaitState) -> dict[str, Any]:
-    """Name what a gait state holds, angles in degrees, as JSON can carry it."""
-    return {
-        "t_s": state.t_s,
-        "index": state.index,
-        "angles_deg": {n: _finite(math.degrees(v), 3) for n, v in state.angles_rad.items()},
-        "interval_deg": {n: _finite(math.degrees(v), 2) for n, v in state.interval_rad.items()},
-        "not_good": {n: v for n, v in state.angle_validity.items() if v is not Validity.GOOD},
-        "legs": {side: _leg_fields(leg) for side, leg in state.legs.items()},
-        "events": [{"t_s": e.t_s, "side": e.side, "kind": e.kind} for e in state.events],
-        "gait_class": state.gait_class,
-        "class_confidence": round(state.class_confidence, 3),
-        "validity": state.validity,
-        "reason": state.reason,
-    }
-
-
-def _leg_fields(leg: LegState) -> dict[str, Any]:
-    return {
-        "phase": leg.phase,
-        "sub_phase": leg.sub_phase,
-        "cycle": _finite(leg.cycle, 3),
-        "confidence": round(leg.confidence, 3),
-    }
-
-
-def _finite(value: float, digits: int = 5) -> float | None:
-    return round(value, digits) if math.isfinite(value) else None
 
 
 def _fresh_folder(out: Path, name: str) -> Path:
