@@ -1,0 +1,1 @@
+"""Strides as data: one table, however the strides were measured, cut or published."""
