@@ -1,0 +1,1 @@
+"""Telling people, or groups of people, apart by their strides: models, splits, what an accuracy is worth."""
