@@ -6,8 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from talaria_bridge.errors import RecordingError
+from talaria_training.data.bids_motion import find_bids, iter_bids
 from talaria_training.data.capsense import iter_capsense
 from talaria_training.data.files import Progress, Skip, holds_trials, log_skip
+from talaria_training.data.opensense import iter_opensense
+from talaria_training.data.opensense_files import find_opensense
 from talaria_training.data.plain import find_sessions, iter_plain
 from talaria_training.data.recorded import find_recorded, iter_recorded
 from talaria_training.data.recording import DataIssue, Recording
@@ -26,8 +29,9 @@ def load_recordings(
     Parameters
     ----------
     path : path
-        A CapSense tree, its zips, plain PERSON/SESSION/session.toml folders, or sessions that
-        ``talaria run`` or ``talaria record`` made.
+        A CapSense tree, its zips, plain PERSON/SESSION/session.toml folders, sessions that
+        ``talaria run`` or ``talaria record`` made, a BIDS-Motion data set, or Xsens text files in
+        the OpenSense layout.
     people, conditions : collection of str, optional
         Names to keep; nothing else is read.
     progress : callable (done, total, name), optional
@@ -54,10 +58,15 @@ def load_recordings(
         found = list(iter_recorded(root, people, conditions, progress, skip))
     elif holds_trials(root):
         found = list(iter_capsense(root, people, conditions, progress, skip))
+    elif find_bids(root):
+        found = list(iter_bids(root, people, conditions, progress, skip))
+    elif find_opensense(root):
+        found = list(iter_opensense(root, people, conditions, progress, skip))
     else:
         raise RecordingError(
             f"{root} holds no recordings: give a CapSense tree, its zips, "
-            "PERSON/SESSION/session.toml folders, or recorded sessions, see training/README.md."
+            "PERSON/SESSION/session.toml folders, recorded sessions, a BIDS-Motion data set, or Xsens "
+            "text files with their mapping, see training/README.md."
         )
     if not found:
         reason = str(skipped[0]).rstrip(".") if skipped else "none is left after the filters"

@@ -141,11 +141,13 @@ def read_orientations(source: Source) -> OrientationTable:
             f"of 1, as do {doubtful[:, sensor].mean():.0%} of its rows",
             "export the orientations again as w,x,y,z",
         )
-    whole = np.stack([_bridged(q[:, i], doubtful[:, i]) for i in range(len(head.names))], axis=1)
+    whole = np.stack(
+        [bridge_turns(q[:, i], doubtful[:, i]) for i in range(len(head.names))], axis=1
+    )
     return OrientationTable(text.name, head.names, t_s, whole, doubtful)
 
 
-def _bridged(q: Floats, doubtful: NDArray[np.bool_]) -> Floats:
+def bridge_turns(q: Floats, doubtful: NDArray[np.bool_]) -> Floats:
     """Replace doubtful rows of one sensor, (T, 4), by interpolation between the sound ones."""
     sound = np.flatnonzero(~doubtful)
     known = q[sound] / np.linalg.norm(q[sound], axis=1, keepdims=True)
