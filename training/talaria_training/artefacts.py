@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,6 @@ from torch import Tensor, nn
 from talaria_bridge.errors import ExportError, ModelContractError
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import PROCEDURE
-from talaria_edge.dashboard.band import BAND_FILE
 from talaria_edge.features import FEATURE_VERSION, channels
 from talaria_edge.kinematics import ANGLES, HIP_OUT_OF_PLANE
 from talaria_edge.model import StreamingModel
@@ -36,6 +36,7 @@ from talaria_edge.spec import (
     Parity,
     StateTensor,
 )
+from talaria_training.cores import CORES, CoreName
 from talaria_training.networks import CONTACT_DELAY_S, GAIT_CLASSES, HEADS, GaitNet
 from talaria_training.train import outputs
 
@@ -83,7 +84,7 @@ class Provenance:
 
 
 class _Step(nn.Module):
-    """One tick of a network, with the shapes the edge feeds: x (1, C), state (layers, 1, hidden)."""
+    """One tick of a network, with the shapes the edge feeds: x (1, C), state (rows, 1, width)."""
 
     def __init__(self, net: GaitNet) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ def release(
     provenance: Provenance,
     folder: Path,
     check: Iterable[NDArray[np.float32]],
-    band: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model folder: ``model.onnx``, ``model.safetensors``, ``card.md``, ``SHA256SUMS``.
 
@@ -111,8 +112,8 @@ def release(
         Created if need be; its four files are replaced only once every check has passed.
     check : iterable of ndarray, shape (T, C)
         Features of whole recordings, streamed step by step through onnxruntime and compared.
-    band : mapping, optional
-        How people usually walk, for displays: `normal_band.json` beside the model.
+    beside : mapping of file name to JSON document, optional
+        What lies beside the model: how people usually walk, how to read personal intervals.
 
     Returns
     -------
@@ -130,16 +131,16 @@ def release(
         draft = Path(scratch)
         _write_onnx(net, spec, draft / "model.onnx")
         worst = check_parity(net, draft / "model.onnx", spec.rate_hz, check)
-        shape = {"layers": str(net.layers), "hidden": str(net.hidden)}
+        shape = {"core": net.core, "layers": str(net.layers), "hidden": str(net.hidden)}
         weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
         save_file(
             weights, draft / WEIGHTS_FILE, metadata={**shape, METADATA_KEY: spec.model_dump_json()}
         )
         (draft / "card.md").write_text(_card(net, spec, provenance, worst), encoding="utf-8")
         names = ["card.md", "model.onnx", WEIGHTS_FILE]
-        if band:
-            (draft / BAND_FILE).write_text(json.dumps(band), encoding="utf-8")
-            names.append(BAND_FILE)
+        for name, content in (beside or {}).items():
+            (draft / name).write_text(json.dumps(content), encoding="utf-8")
+            names.append(name)
         sums = [f"{hashlib.sha256((draft / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
         (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,9 +173,21 @@ def load(folder: Path) -> tuple[GaitNet, ModelSpec]:
             f"{file} was trained on feature version {spec.feature_version}, this is version "
             f"{FEATURE_VERSION}: train it again."
         )
-    net = GaitNet(len(spec.channels), int(metadata["hidden"]), int(metadata["layers"]))
+    # Weights older than the choice of cores are a GRU's.
+    core = _core_named(metadata.get("core", "gru"), file)
+    net = GaitNet(len(spec.channels), int(metadata["hidden"]), int(metadata["layers"]), core=core)
     net.load_state_dict(tensors)
     return net.eval(), spec
+
+
+def _core_named(name: str, file: Path) -> CoreName:
+    for core in CORES:
+        if core == name:
+            return core
+    raise ModelContractError(
+        f"{file} holds a network with a core {name!r}, and this version knows only "
+        f"{', '.join(CORES)}: use the Talaria version that wrote it."
+    )
 
 
 def model_spec(net: GaitNet, provenance: Provenance) -> ModelSpec:
@@ -189,9 +202,7 @@ def model_spec(net: GaitNet, provenance: Provenance) -> ModelSpec:
         heads=HEADS,
         intervals=provenance.intervals,
         familiarity=provenance.familiarity,
-        states=(
-            StateTensor(input="state", output="state_next", shape=(net.layers, 1, net.hidden)),
-        ),
+        states=(StateTensor(input="state", output="state_next", shape=tuple(net.start().shape)),),
         calibration=PROCEDURE,
         trained_on=provenance.trained_on,
         people=provenance.people,
@@ -241,6 +252,9 @@ def _write_onnx(net: GaitNet, spec: ModelSpec, path: Path) -> None:
         exporter.setLevel(level)
     assert program is not None  # dynamo exports return their program
     model = program.model_proto
+    # The exporter notes at every node which lines of which files it came from: paths of this machine.
+    for part in (model.graph, *model.graph.node, *model.graph.value_info):
+        del part.metadata_props[:]
     for key, text in {METADATA_KEY: spec.model_dump_json(), "model_id": spec.model_id}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, text
@@ -289,8 +303,8 @@ def _card(net: GaitNet, spec: ModelSpec, provenance: Provenance, worst: float) -
         "",
         "Joint angles of both legs from one inertial sensor on each thigh and foot, one step per sample.",
         "",
-        f"* **Network**: linear path + GRU {net.layers} × {net.hidden}, {parameters:,} parameters, causal, "
-        f"{spec.rate_hz:g} Hz.",
+        f"* **Network**: linear path + {net.core.upper()} {net.layers} × {net.hidden}, {parameters:,} "
+        f"parameters, causal, {spec.rate_hz:g} Hz.",
         f"* **Sensors**: {', '.join(spec.slots)}; 6 axes each, any mounting; calibration: {spec.calibration}.",
         f"* **Trained on**: {spec.trained_on}.",
         f"* **People**: {', '.join(spec.people)}.",

@@ -24,16 +24,25 @@ from numpy.typing import NDArray
 from talaria_bridge.errors import RecordingError
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.alignment import SlotStatus, Tick
+from talaria_edge.calibration_walk import knee_ranges, usual_of
 from talaria_edge.gait import SIDES, EventKind, GaitClass, GaitEvent, GaitStage
 from talaria_edge.kinematics import ANGLES
 from talaria_edge.pipeline import GaitState, Pipeline
 from talaria_edge.sanitiser import SlotFlag
 from talaria_edge.spec import Familiarity, Intervals, ModelSpec
 from talaria_training.artefacts import Provenance, model_spec
+from talaria_training.class_study import (
+    calibration_stretch,
+    class_row,
+    class_summary,
+    stride_classes,
+    true_class,
+)
 from talaria_training.data.recording import Recording
 from talaria_training.evaluate import held_out_net
 from talaria_training.networks import GAIT_CLASSES, GaitNet, head_columns
-from talaria_training.train import TrainConfig, class_of, outputs
+from talaria_training.reference import mounting_of
+from talaria_training.train import TrainConfig, outputs
 from talaria_training.trials import Trial
 
 LEVEL = 0.9
@@ -95,11 +104,38 @@ def ticks_of(recording: Recording, lost: Sequence[str] = ()) -> Iterator[Tick]:
 
 
 def stream(
-    net: GaitNet, spec: ModelSpec, trial: Trial, recording: Recording, lost: Sequence[str] = ()
+    net: GaitNet,
+    spec: ModelSpec,
+    trial: Trial,
+    recording: Recording,
+    lost: Sequence[str] = (),
+    usual_rad: Mapping[str, float] | None = None,
 ) -> list[GaitState]:
     """Every gait state of a recording, as the device would have given it."""
-    pipeline = Pipeline(TorchModel(net, spec), trial.calibration, trial.rate_hz)
+    pipeline = Pipeline(
+        TorchModel(net, spec), trial.calibration, trial.rate_hz, usual_knees_rad=usual_rad
+    )
     return [pipeline.step(tick) for tick in ticks_of(recording, lost)]
+
+
+def usual_knees(
+    net: GaitNet, spec: ModelSpec, trials: Sequence[Trial], recordings: Mapping[str, Recording]
+) -> dict[str, Mapping[str, float]]:
+    """How far one person's knees usually move, per mounting, as a calibration session measures it.
+
+    From what a live calibration would have taken of the first `CALIBRATION_PART` of the mounting's normal
+    recording; a mounting without such a stretch is left out.
+    """
+    found: dict[str, Mapping[str, float]] = {}
+    for trial in trials:
+        recording = recordings[trial.name]
+        stretch = calibration_stretch(recording)
+        if true_class(trial) != GaitClass.WALKING or stretch is None:
+            continue
+        usual = usual_of(knee_ranges(stretch, trial.calibration, TorchModel(net, spec)))
+        if usual is not None:
+            found.setdefault(mounting_of(recording), usual)
+    return found
 
 
 def rule_events(trial: Trial) -> list[tuple[float, GaitEvent]]:
@@ -215,23 +251,6 @@ def cycle_error(trial: Trial, states: Sequence[GaitState], side: str) -> Floats:
     said = np.array([state.legs[side].cycle for state in states])
     error = said - truth
     return np.asarray((error[np.isfinite(error)] + 0.5) % 1.0 - 0.5)
-
-
-def stride_classes(trial: Trial, states: Sequence[GaitState]) -> list[GaitClass]:
-    """Class of every stride that ended on an initial contact while somebody walked."""
-    walked = [bool(row.any()) for row in np.isfinite(trial.cycle)]
-    return [
-        state.gait_class
-        for state, walking in zip(states, walked, strict=True)
-        for event in state.events
-        if event.kind is EventKind.INITIAL_CONTACT and walking
-    ]
-
-
-def true_class(trial: Trial) -> str | None:
-    """Say what kind of strides the recording's condition names."""
-    index = class_of(trial.condition)
-    return None if index < 0 else GAIT_CLASSES[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +399,8 @@ class PersonResult:
     events : dict of Key to EventScore
     cycle_rms : dict of (lost, class, side) to float
         Root mean square error of the position in the cycle, share of a stride.
-    strides : dict of (true class, said class) to int
+    strides, beside_usual : dict of (true class, said class) to int
+        Judged by the network alone, and beside how far this person's knees usually move.
     angles : dict of (lost, angle) to (rmse_deg, coverage, half_width_deg, shown)
         `shown` is the share of ticks at which the angle was not refused.
     """
@@ -389,6 +409,7 @@ class PersonResult:
     events: dict[Key, EventScore]
     cycle_rms: dict[tuple[str, str, str], float]
     strides: dict[tuple[str, str], int]
+    beside_usual: dict[tuple[str, str], int]
     angles: dict[tuple[str, str], tuple[float, float, float, float]]
 
 
@@ -407,7 +428,7 @@ def measure(
     spec = model_spec(net, about)
     mine = [trial for trial in trials if trial.person == person]
     raw = {recording.name: recording for recording in recordings}
-    result = PersonResult(person, {}, {}, {}, {})
+    result = PersonResult(person, {}, {}, {}, {}, {})
     for lost in LOSSES:
         runs = [(trial, stream(net, spec, trial, raw[trial.name], lost)) for trial in mine]
         name = "+".join(lost) or "none"
@@ -416,11 +437,41 @@ def measure(
         _add_angles(result, name, runs)
         if not lost:
             _add_events(result, name, [(trial, rule_events(trial)) for trial in mine], "rules")
-            for trial, states in runs:
-                for said in stride_classes(trial, states):
-                    key = (true_class(trial) or "", said.value)
-                    result.strides[key] = result.strides.get(key, 0) + 1
+            _add_strides(result.strides, runs)
+            _add_strides(result.beside_usual, beside_usual(net, spec, runs, raw))
     return result
+
+
+def beside_usual(
+    net: GaitNet,
+    spec: ModelSpec,
+    alone: Sequence[tuple[Trial, list[GaitState]]],
+    recordings: Mapping[str, Recording],
+) -> Sequence[tuple[Trial, list[GaitState]]]:
+    """Stream one person's trials once more, judged beside their usual knees.
+
+    Where a mounting had no calibration of its own, the person's other one stands in, as it does for the
+    axes of the sensors; where there is none at all, the verdicts stay as they were.
+    """
+    usual = usual_knees(net, spec, [trial for trial, _ in alone], recordings)
+    if not usual:
+        return alone
+    any_rad = next(iter(usual.values()))
+    runs = []
+    for trial, _ in alone:
+        recording = recordings[trial.name]
+        usual_rad = usual.get(mounting_of(recording), any_rad)
+        runs.append((trial, stream(net, spec, trial, recording, usual_rad=usual_rad)))
+    return runs
+
+
+def _add_strides(
+    counts: dict[tuple[str, str], int], runs: Sequence[tuple[Trial, list[GaitState]]]
+) -> None:
+    for trial, states in runs:
+        for said in stride_classes(trial, states):
+            key = (true_class(trial) or "", said.value)
+            counts[key] = counts.get(key, 0) + 1
 
 
 def _announced(states: Sequence[GaitState]) -> list[tuple[float, GaitEvent]]:
@@ -532,9 +583,10 @@ def document(folds: Mapping[str, Familiar], results: Sequence[PersonResult]) -> 
             for (lost, kind, side), rms in r.cycle_rms.items()
         ],
         "strides": [
-            {"person": r.person, "true": true, "said": said, "count": count}
+            {"person": r.person, "judged": how, "true": true, "said": said, "count": count}
             for r in results
-            for (true, said), count in r.strides.items()
+            for how, counts in (("alone", r.strides), ("beside usual", r.beside_usual))
+            for (true, said), count in counts.items()
         ],
         "angles": [
             dict(zip(_ANGLE_FIELDS, (r.person, *key, *map(_number, row)), strict=True))
@@ -589,13 +641,11 @@ def _event_row(person: str, key: Key, score: EventScore) -> dict[str, Any]:
 
 def summary(results: Sequence[PersonResult]) -> dict[str, Any]:
     """Say in a few numbers what the report is looked up for."""
-    recalls = [balanced_accuracy(result.strides) for result in results]
-    recalls = [value for value in recalls if not math.isnan(value)]
     lost_sets = list(dict.fromkeys(lost for r in results for lost, _ in r.angles))
     return {
-        "balanced_accuracy_mean": _mean(recalls),
-        "balanced_accuracy_worst": round(min(recalls), 4) if recalls else None,
-        "called_unknown": _share_unknown(results),
+        **class_summary([r.strides for r in results]),
+        "beside_usual": class_summary([r.beside_usual for r in results]),
+        "classes": [class_row(r.person, r.strides, r.beside_usual) for r in results],
         "cycle_rms_mean": {kind: _mean(_cycles(results, kind)) for kind in GAIT_CLASSES},
         "angles": {
             field: {lost: _per_angle(results, lost, i) for lost in lost_sets}
@@ -618,23 +668,6 @@ def _cycles(results: Sequence[PersonResult], kind: str) -> list[float]:
         for (lost, of, _), rms in result.cycle_rms.items()
         if (lost, of) == ("none", kind)
     ]
-
-
-def balanced_accuracy(strides: Mapping[tuple[str, str], int]) -> float:
-    """Mean over the true classes of the share of their strides named rightly; *unknown* is wrong."""
-    shares = []
-    for kind in GAIT_CLASSES:
-        mine = {said: n for (true, said), n in strides.items() if true == kind}
-        if mine:
-            shares.append(mine.get(kind, 0) / sum(mine.values()))
-    return float(np.mean(shares)) if shares else math.nan
-
-
-def _share_unknown(results: Sequence[PersonResult]) -> float | None:
-    counts = [(said, n) for r in results for (_, said), n in r.strides.items()]
-    total = sum(n for _, n in counts)
-    unknown = sum(n for said, n in counts if said == GaitClass.UNKNOWN.value)
-    return round(unknown / total, 4) if total else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

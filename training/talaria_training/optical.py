@@ -56,6 +56,11 @@ class Optical:
         )
         return mine, theirs
 
+    def rest(self, seconds: float) -> Optical:
+        """Leave out the first so many seconds."""
+        later = self.t_s >= self.t_s[0] + seconds
+        return Optical(self.t_s[later], self.angles_rad[later], self.opensense_rad[later])
+
 
 def load_optical(path: Path) -> Optical:
     """Read the published archive, packed or unpacked.

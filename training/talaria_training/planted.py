@@ -32,7 +32,7 @@ from talaria_edge.calibration import (
 )
 from talaria_edge.findings import Grade, Symptom
 from talaria_edge.grading import CalibrationReport, grade_calibration
-from talaria_edge.mounting import mounting_seen, moved_slots
+from talaria_edge.mounting import StanceUp, mounting_seen, moved_slots, stance_up_of
 from talaria_training.data.recording import Recording
 from talaria_training.reference import mounting_of
 
@@ -115,6 +115,8 @@ class Case:
         Another person's.
     previous : Calibration or None
         From another recording, or another part of this one, in the same mounting.
+    stance_up : StanceUp or None
+        Of the walk it was made from.
     seed : int
     """
 
@@ -123,6 +125,7 @@ class Case:
     stretch: Stretch
     donor: Stretch
     previous: Calibration | None
+    stance_up: StanceUp | None
     seed: int
 
 
@@ -356,7 +359,7 @@ def _moved(case: Case, rng: np.random.Generator) -> list[Outcome]:
 
     def look(mistake: str, slot: int, rotation: Rotation) -> Outcome:
         now = turn(case.stretch, slot, rotation)
-        seen = tuple(moved_slots(mounting_seen(previous, now)))
+        seen = tuple(moved_slots(mounting_seen(previous, now, case.stance_up)))
         named = now.slots[slot] in seen if rotation.magnitude() else bool(seen)
         return Outcome(case.person, case.recording, mistake, named, False, seen)
 
@@ -402,15 +405,17 @@ def cases(people: Sequence[Sequence[Recording]], count: int = 5, seed: int = 0) 
         for recording, found in recordings:
             for k, stretch in enumerate(found):
                 donor = donors[int(rng.integers(len(donors)))]
-                previous = _previous(recording, k, recordings)
+                previous, stance_up = _previous(recording, k, recordings)
                 number = int(rng.integers(2**31))
-                made.append(Case(person, recording.name, stretch, donor, previous, number))
+                made.append(
+                    Case(person, recording.name, stretch, donor, previous, stance_up, number)
+                )
     return made
 
 
 def _previous(
     recording: Recording, k: int, recordings: Sequence[tuple[Recording, list[Stretch]]]
-) -> Calibration | None:
+) -> tuple[Calibration | None, StanceUp | None]:
     """Calibrate as a live session did earlier: in the mounting's other recording, if there is one."""
     same = [
         found[0]
@@ -419,10 +424,12 @@ def _previous(
     ]
     own = next(found for other, found in recordings if other is recording)
     earlier = same or own[:k]
+    if not earlier:
+        return None, None
     try:
-        return earlier[0].calibrate() if earlier else None
+        return earlier[0].calibrate(), stance_up_of(earlier[0])
     except CalibrationError:
-        return None
+        return None, None
 
 
 def run_study(
