@@ -24,10 +24,12 @@ import talaria_edge.__main__
 from talaria_edge.again import config_of
 from talaria_edge.app import run_session
 from talaria_edge.config import DashboardConfig
-folder, model, port = sys.argv[1:]
+folder, model, port, out = sys.argv[1:]
 config, calibration = config_of(Path(folder), Path(model), "real", display=False)
 if int(port):
     config = config.model_copy(update={"dashboard": DashboardConfig(on=True, port=int(port))})
+if out:
+    config = config.model_copy(update={"record_dir": Path(out)})
 run_session(config, calibration=calibration)
 """
 
@@ -53,10 +55,22 @@ class Footprint:
     all_pss_mb: float
 
 
-def measure(session: Path, model: Path, *, dashboard: bool) -> Footprint:
-    """Replay `session` in real time in a process of its own, with or without a watched dashboard."""
+def measure(
+    session: Path, model: Path, *, dashboard: bool = False, out: Path | None = None
+) -> Footprint:
+    """Replay `session` in real time in a process of its own.
+
+    Parameters
+    ----------
+    session, model : Path
+    dashboard : bool
+        Whether there is one, and somebody who watches.
+    out : Path, optional
+        Where it is recorded once more, as ``talaria run`` does; not at all by default.
+    """
     port = _free_port() if dashboard else 0
-    command = [sys.executable, "-c", _SESSION, str(session), str(model), str(port)]
+    given = [str(session), str(model), str(port), str(out or "")]
+    command = [sys.executable, "-c", _SESSION, *given]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with _browser(port):
         seen = list(_watch(child))

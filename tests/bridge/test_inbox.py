@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,63 @@ async def test_a_closed_queue_ends_a_waiting_reader() -> None:
     inbox.close()
     with pytest.raises(StopAsyncIteration):
         await asyncio.wait_for(asyncio.shield(reader), 5)
+
+
+async def test_what_comes_before_the_reader_looks_wakes_the_loop_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inbox = Inbox()
+    loop = asyncio.get_running_loop()
+    woken: list[object] = []
+    wake = loop.call_soon_threadsafe
+
+    def count(*asked: Any) -> asyncio.Handle:
+        woken.append(asked)
+        return wake(*asked)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", count)
+    reader = asyncio.create_task(inbox.get())
+    await asyncio.sleep(0)
+
+    def fill() -> None:
+        for k in range(50):
+            inbox.put(chunk(k))
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    thread.join()
+    assert len(woken) == 1
+    assert [await asyncio.wait_for(reader, 5), *[await inbox.get() for _ in range(49)]] == [
+        chunk(k) for k in range(50)
+    ]
+
+
+async def test_a_reader_wakes_for_each_of_many_items_that_come_one_by_one() -> None:
+    inbox = Inbox()
+
+    def fill() -> None:
+        for k in range(200):
+            inbox.put(chunk(k))
+            taken.acquire(timeout=5)
+
+    taken = threading.Semaphore(0)
+    thread = threading.Thread(target=fill)
+    thread.start()
+    for k in range(200):
+        assert await asyncio.wait_for(inbox.get(), 5) == chunk(k)
+        taken.release()
+    thread.join()
+
+
+async def test_an_item_put_by_the_loop_itself_needs_no_wake_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inbox = Inbox()
+    reader = asyncio.create_task(inbox.get())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", None)
+    inbox.put(chunk(7))
+    assert await asyncio.wait_for(reader, 5) == chunk(7)
 
 
 def test_waits_double_up_to_the_longest() -> None:

@@ -54,6 +54,15 @@ def decode(chunks: list[Chunk]) -> tuple[list[ImuSample], FrameDecoder]:
     return samples, decoder
 
 
+async def test_a_packet_makes_one_chunk() -> None:
+    packets = [(0.02 * k, bytes([k]) * 40) for k in range(20)]
+    with VirtualSerialDevice(packets) as device:
+        async with open_source(f"serial:{device.port}") as source:
+            chunks = await asyncio.wait_for(read_all(source, 800), 20)
+    assert joined(chunks) == b"".join(data for _, data in packets)
+    assert len(chunks) <= len(packets)
+
+
 async def test_frames_cross_the_serial_line_without_loss(tmp_path: Path) -> None:
     with VirtualSerialDevice(FRAMES, pace=10) as device:
         async with open_source(f"serial:{device.port}?baud=921600") as source:

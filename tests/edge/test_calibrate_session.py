@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,17 @@ from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import SimulatedWalk, simulate_walk
 from talaria_bridge.virtual import schedule_frames
 from talaria_edge.__main__ import app
+from talaria_edge.again import walk_of
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.app import run_live, run_session
 from talaria_edge.calibrate_session import CalibrateOptions, CalibrateSession
 from talaria_edge.calibration import Calibration, CalibrationProgress
 from talaria_edge.config import Config
 from talaria_edge.findings import Grade, Symptom
+from talaria_edge.gait import GaitClass
 from talaria_edge.profile import load_profile
 from talaria_edge.sanitiser import SlotFlag
+from talaria_edge.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +163,59 @@ def test_a_session_runs_on_what_was_kept_and_announces_a_sensor_moved_since(
     assert "Moved since" not in caplog.text
     run_session(config(f"replay:{moved}?pace=fast", model=tiny_model))
     assert "Moved since the calibration: calcn_l" in caplog.text
+
+
+def calibrate(log: Path, model: Path, *more: str) -> None:
+    ask = ["calibrate", "--user", "anna", "--source", f"replay:{log}?pace=fast", "--quiet"]
+    result = CliRunner().invoke(app, [*ask, "--no-record", "--model", str(model), *more])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_usual_knees_go_from_the_calibration_into_the_sessions_with_that_model(
+    stroll: SimulatedWalk, tmp_path: Path, tiny_model: Path, make_model: Callable[..., Path]
+) -> None:
+    log = write_log(tmp_path / "walk.mcap", stroll.t_s, stroll.acc_ms2, stroll.gyr_rads)
+    calibrate(log, tiny_model)
+    walk = load_profile("anna").walk
+    assert walk is not None
+    assert walk.knees is not None
+    judging = Session(config(f"replay:{log}?pace=fast", model=tiny_model))
+    assert judging._pipeline is not None
+    assert judging._pipeline._class.usual_rad == walk.knees.range_rad
+    other = make_model(tmp_path / "other.onnx", model_id="other")
+    alone = Session(config(f"replay:{log}?pace=fast", model=other))
+    assert alone._pipeline is not None
+    assert alone._pipeline._class.usual_rad is None
+
+
+def test_an_impeded_calibration_walk_is_kept_as_nobody_s_usual(
+    stroll: SimulatedWalk, tmp_path: Path, tiny_model: Path
+) -> None:
+    log = write_log(tmp_path / "walk.mcap", stroll.t_s, stroll.acc_ms2, stroll.gyr_rads)
+    calibrate(log, tiny_model, "--usual-gait", "stiff_knee")
+    walk = load_profile("anna").walk
+    assert walk is not None
+    assert (walk.gait, walk.knees) == (GaitClass.STIFF_KNEE, None)
+    assert set(walk.stance_up) == set(LEG_SLOTS)
+
+
+def test_a_session_that_calibrates_itself_measures_the_usual_knees_too(
+    stroll: SimulatedWalk, tmp_path: Path, tiny_model: Path
+) -> None:
+    log = write_log(tmp_path / "walk.mcap", stroll.t_s, stroll.acc_ms2, stroll.gyr_rads)
+    live = run_session(
+        config(f"replay:{log}?pace=fast", model=tiny_model, record_dir=tmp_path / "sessions")
+    )
+    walk = load_profile("anna").walk
+    assert walk is not None
+    assert walk.knees is not None
+    assert live.folder is not None
+    assert walk_of(live.folder) == walk
+    saved = run_session(
+        config(f"replay:{log}?pace=fast", model=tiny_model, record_dir=tmp_path / "sessions")
+    )
+    assert saved.folder is not None
+    assert walk_of(saved.folder) == walk
 
 
 def tick(index: int, acc: np.ndarray, gyr: np.ndarray) -> Tick:

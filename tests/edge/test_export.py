@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from talaria_bridge.errors import ConfigError, ExportError, RecordingError
-from talaria_bridge.recorder import SessionLogWriter
+from talaria_bridge.recorder import SessionLogWriter, read_session_log
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import SimulatedWalk
 from talaria_bridge.virtual import schedule_chunks
@@ -23,6 +24,9 @@ from talaria_edge.app import record_session, run_session
 from talaria_edge.config import Config
 from talaria_edge.export import export_session, load_session
 from talaria_edge.kinematics import ANGLES
+from talaria_edge.pipeline import GaitState
+from talaria_edge.sinks.fields import gait_fields
+from talaria_edge.sinks.recording import GAIT_TOPIC
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +202,39 @@ def test_a_replayed_session_gives_the_same_states_with_nothing_said_but_its_fold
     again = [math.degrees(state.angles_rad["knee_angle_r"]) for state in states]
     before = first.angles_deg["knee_angle_r"]
     np.testing.assert_allclose(again, before[~np.isnan(before)], atol=6e-4)  # it keeps three digits
+
+
+def test_every_stride_is_in_the_recording(tiny_model: Path, tmp_path: Path) -> None:
+    states: list[GaitState] = []
+    config = Config(
+        source="sim:?seed=2&seconds=18", model=tiny_model, record_dir=tmp_path, display=False
+    )
+    folder = run_session(config, states.append).folder
+    assert folder is not None
+    shown = [stride for state in states for stride in state.strides]
+    messages = read_session_log(folder).messages(GAIT_TOPIC)
+    kept = [stride for message in messages for stride in message["strides"]]
+    assert shown
+    assert [(s["side"], s["start_s"], s["end_s"]) for s in kept] == [
+        (s.side, s.start_s, s.end_s) for s in shown
+    ]
+    assert set(kept[0]["rom_deg"]) == {name for name in ANGLES if name[-1] == kept[0]["side"]}
+
+
+def test_a_recording_of_before_there_were_strides_is_read_all_the_same(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def before(state: GaitState) -> dict[str, Any]:
+        return {key: value for key, value in gait_fields(state).items() if key != "strides"}
+
+    monkeypatch.setattr("talaria_edge.sinks.recording.gait_fields", before)
+    config = Config(
+        source="sim:?seed=2&seconds=14", model=tiny_model, record_dir=tmp_path, display=False
+    )
+    folder = run_session(config).folder
+    assert folder is not None
+    assert all(
+        "strides" not in message for message in read_session_log(folder).messages(GAIT_TOPIC)
+    )
+    assert np.isfinite(load_session(folder).angles_deg["knee_angle_r"]).any()
+    assert export_session(folder, "csv", tmp_path / "csv")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from talaria_bridge.errors import CalibrationError
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import Calibration, SlotCalibration
 from talaria_edge.features import FeatureStage, channels
+from talaria_edge.orientation import track, up_in_sensor
 
 UPRIGHT = Calibration({s: SlotCalibration(s, np.eye(3), np.zeros(3)) for s in LEG_SLOTS})
 MIRROR = np.array([1.0, 1.0, -1.0])
@@ -34,6 +36,36 @@ def test_a_mirrored_left_leg_looks_like_the_right_one() -> None:
     np.testing.assert_allclose(x[[1, 3], :6], x[[0, 2], :6], atol=1e-5)
     # ahrs' gradient is normalised before it is made a rotation, which is not quite mirror-symmetric.
     np.testing.assert_allclose(x[[1, 3], 6:], x[[0, 2], 6:], atol=0.02)
+
+
+def test_channels_are_calibrated_readings_and_the_vertical_each_filter_found() -> None:
+    random = np.random.default_rng(5)
+    mounted = Calibration(
+        {
+            slot: SlotCalibration(slot, rotation.as_matrix(), 0.05 * random.normal(size=3))
+            for slot, rotation in zip(LEG_SLOTS, Rotation.random(4, random_state=6), strict=True)
+        }
+    )
+    acc = np.array([0.0, 9.81, 0.0]) + random.normal(size=(60, 4, 3))
+    gyr = random.normal(size=(60, 4, 3))
+    stage = FeatureStage(100.0, mounted)
+    x = np.array([stage.update(a, g) for a, g in zip(acc, gyr, strict=True)])
+    for i, (slot, at) in enumerate(mounted.slots.items()):
+        force = acc[:, i] @ at.r_segment_sensor.T
+        rate = (gyr[:, i] - at.gyr_bias_rads) @ at.r_segment_sensor.T
+        up = up_in_sensor(track(force, rate, 100.0))
+        side = np.where(slot.endswith("_l"), [1, 1, -1, -1, -1, 1, 1, 1, -1], 1)
+        expected = np.hstack([force, rate, up]) * side
+        np.testing.assert_allclose(x[:, 9 * i : 9 * i + 9], expected, rtol=1e-6, atol=1e-6)
+    assert (x[:, 36:] == 1.0).all()
+
+
+def test_what_a_tick_returned_is_not_touched_by_the_next() -> None:
+    stage = FeatureStage(100.0, UPRIGHT)
+    first = stage.update(np.ones((4, 3)), np.ones((4, 3)))
+    kept = first.copy()
+    stage.update(np.full((4, 3), 2.0), np.zeros((4, 3)))
+    np.testing.assert_array_equal(first, kept)
 
 
 def test_resumed_equals_continuous_bit_for_bit() -> None:

@@ -13,7 +13,8 @@ from talaria_bridge.simulator import simulate_walk
 from talaria_edge.calibration import CalibrationCollector, Stretch
 from talaria_edge.findings import Grade, Symptom
 from talaria_edge.grading import grade_calibration
-from talaria_edge.mounting import MountingWatch, check_mounting, mounting_seen, moved_slots
+from talaria_edge.mounting import check_mounting, mounting_seen, moved_slots, stance_up_of
+from talaria_edge.mounting_watch import MountingWatch
 from talaria_edge.placement import out_of_time_s, side_scores, stride_period
 from talaria_edge.sensor_checks import examine_stream, resting_units
 from talaria_edge.strap_checks import turn_between_halves
@@ -390,3 +391,70 @@ def test_the_watch_answers_once(good: Stretch) -> None:
     answers = [watch.update(a, g) for a, g in zip(moved.acc_ms2, moved.gyr_rads, strict=True)]
     assert watch.done
     assert [list(answer) for answer in answers if answer] == [["femur_r"]]
+
+
+def restood(
+    stretch: Stretch, slot: int, rotation: Rotation, walk: Rotation | None = None
+) -> Stretch:
+    """Stand in another posture of one segment, and walk as before or somewhat otherwise."""
+    acc = stretch.acc_ms2.copy()
+    acc[stretch.still, slot] = rotation.apply(acc[stretch.still, slot])
+    if walk is not None:
+        acc[stretch.walking, slot] = walk.apply(acc[stretch.walking, slot])
+    return replace(stretch, acc_ms2=acc)
+
+
+def level_turn(stretch: Stretch, slot: int, angle_deg: float) -> Rotation:
+    level = np.cross(stretch.acc_ms2[stretch.still, slot].mean(axis=0), [0.2, 0.9, 0.4])
+    return Rotation.from_rotvec(np.radians(angle_deg) * level / np.linalg.norm(level))
+
+
+def test_who_stands_otherwise_but_walks_alike_has_moved_no_sensor(good: Stretch) -> None:
+    calibration, before = good.calibrate(), stance_up_of(good)
+    for slot in range(4):
+        now = restood(good, slot, level_turn(good, slot, 20.0))
+        assert moved_slots(mounting_seen(calibration, now, before)) == {}
+        assert list(moved_slots(mounting_seen(calibration, now))) == (
+            [LEG_SLOTS[slot]] if slot in (FEMUR_R, FEMUR_L) else []
+        )
+
+
+@pytest.mark.parametrize("walk_deg", [3.0, -15.0])
+def test_a_walk_that_hardly_follows_a_stance_or_goes_against_it_says_nothing_moved(
+    good: Stretch, walk_deg: float
+) -> None:
+    calibration, before = good.calibrate(), stance_up_of(good)
+    for slot in range(4):
+        walk = level_turn(good, slot, walk_deg)
+        now = restood(good, slot, level_turn(good, slot, 20.0), walk)
+        assert moved_slots(mounting_seen(calibration, now, before)) == {}
+
+
+def test_a_tilt_that_stance_and_walk_agree_on_is_seen_though_it_is_small(good: Stretch) -> None:
+    calibration, before = good.calibrate(), stance_up_of(good)
+    for slot, name in enumerate(LEG_SLOTS):
+        now = turned(good, slot, level_turn(good, slot, 12.0))
+        seen = moved_slots(mounting_seen(calibration, now, before))
+        assert list(seen) == [name]
+        assert seen[name].agreed
+        assert np.degrees(seen[name].tilt_rad) == pytest.approx(12.0, abs=3.0)
+
+
+@pytest.mark.parametrize("angle_deg", [60.0, 120.0, 175.0, 180.0])
+def test_a_large_turn_is_never_taken_for_disagreement(good: Stretch, angle_deg: float) -> None:
+    calibration, before = good.calibrate(), stance_up_of(good)
+    for slot, name in enumerate(LEG_SLOTS):
+        now = turned(good, slot, level_turn(good, slot, angle_deg))
+        seen = moved_slots(mounting_seen(calibration, now, before))
+        # A thigh that swings against its foot may make others look odd; the one moved is among them.
+        assert name in seen
+        assert np.degrees(seen[name].tilt_rad) > 0.5 * angle_deg
+
+
+def test_the_watch_compares_with_the_walk_it_is_given(good: Stretch) -> None:
+    now = restood(good, FEMUR_L, level_turn(good, FEMUR_L, 20.0))
+    for stance_up, expected in ((None, ["femur_l"]), (stance_up_of(good), [])):
+        watch = MountingWatch(good.calibrate(), good.rate_hz, good.slots, stance_up=stance_up)
+        answers = [watch.update(a, g) for a, g in zip(now.acc_ms2, now.gyr_rads, strict=True)]
+        assert watch.done
+        assert [slot for answer in answers for slot in answer] == expected

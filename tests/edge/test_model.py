@@ -44,6 +44,25 @@ def test_resumed_equals_continuous(tiny_model, inputs):
     assert np.array_equal([second.step(x) for x in inputs[17:]], whole[17:])
 
 
+def test_what_a_step_returned_is_not_touched_by_the_next(tiny_model, inputs):
+    model = load(tiny_model)
+    first = model.step(inputs[0])
+    kept = first.copy()
+    model.step(inputs[1])
+    assert np.array_equal(first, kept)
+
+
+def test_two_models_of_one_file_share_no_memory(tiny_model, inputs):
+    whole, other = load(tiny_model), load(tiny_model)
+    alone = [whole.step(x) for x in inputs]
+    whole.reset()
+    between = []
+    for x in inputs:
+        between.append(whole.step(x))
+        other.step(-x)
+    assert np.array_equal(between, alone)
+
+
 def test_reset_equals_new(tiny_model, inputs):
     model = load(tiny_model)
     fresh = [model.step(x) for x in inputs]

@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import Calibration
+from talaria_edge.gait import GaitClass
+from talaria_edge.kinematics import ANGLES
 from talaria_edge.model import StreamingModel
-from talaria_edge.pipeline import Pipeline, Validity
+from talaria_edge.pipeline import GaitState, Pipeline, Validity
 from talaria_edge.sanitiser import SlotFlag
+from talaria_edge.spec import Familiarity, Head, Intervals
 
 
 def build(model: Path, calibration: Calibration) -> Pipeline:
@@ -139,3 +143,104 @@ def test_filters_run_on_through_a_short_gap_and_start_afresh_after_a_long_one(
             pipeline.step(without(tick, "calcn_l", SlotStatus.GONE, 0.2))
     assert short.step(walk_ticks[420]).validity is Validity.GOOD
     assert long.step(walk_ticks[480]).reason == "calcn_l settling after a start"
+
+
+class Stranger:
+    """A network sure of its angles, to which everything is three times as strange as the limit."""
+
+    def __init__(self, model: StreamingModel) -> None:
+        heads = (Head(name="spread", columns=ANGLES), Head(name="novelty", columns=("distance",)))
+        known = {
+            "heads": heads,
+            "intervals": Intervals(level=0.9, factor=dict.fromkeys(ANGLES, 1.0), protocol="none"),
+            "familiarity": Familiarity(limit=1.0, protocol="none"),
+        }
+        self.spec = model.spec.model_copy(update=known)
+        self.state: dict[str, np.ndarray] = {}
+
+    def reset(self) -> None:
+        self.state = {}
+
+    def step(self, x: np.ndarray, /) -> np.ndarray:
+        quiet = [0.1] * len(ANGLES)
+        return np.array([*quiet, *[math.log(0.05)] * len(ANGLES), 3.0], np.float32)
+
+
+def test_intervals_widen_under_unfamiliar_gait_and_resume_so(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    loaded = StreamingModel.load(tiny_model, slots=LEG_SLOTS, rate_hz=100.0)
+    whole, second = (Pipeline(Stranger(loaded), upright, 100.0) for _ in range(2))
+    widths = []
+    for i, tick in enumerate(walk_ticks[:800]):
+        if i == 60:
+            second.state = whole.state
+        widths.append(whole.step(tick).interval_rad["knee_angle_r"])
+    assert widths[0] == pytest.approx(0.05)
+    assert widths[-1] == pytest.approx(0.15, rel=0.01)
+    assert second.step(walk_ticks[60]).interval_rad["knee_angle_r"] == widths[60]
+    maimed = whole.step(without(walk_ticks[800], "femur_l", SlotStatus.GONE, 9.0))
+    assert maimed.interval_rad["knee_angle_r"] == pytest.approx(0.05)
+
+
+class Limper:
+    """A network that always says stiff knee, of a wearer whose knees move 1 rad in every stride."""
+
+    def __init__(self, model: StreamingModel) -> None:
+        contact = Head(name="contact", columns=("r", "l"))
+        classes = Head(name="gait_class", columns=("walking", "stiff_knee"))
+        self.spec = model.spec.model_copy(update={"heads": (contact, classes)})
+        self.reset()
+
+    def reset(self) -> None:
+        self._ticks = 0
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        return {"ticks": np.array([self._ticks], np.float32)}
+
+    @state.setter
+    def state(self, value: dict[str, np.ndarray]) -> None:
+        self._ticks = int(value["ticks"][0])
+
+    def step(self, x: np.ndarray, /) -> np.ndarray:
+        self._ticks += 1
+        phases = (self._ticks % 110, (self._ticks + 55) % 110)
+        knee = 0.5 - 0.5 * math.cos(2 * math.pi * phases[0] / 110)
+        down = [5.0 if phase < 66 else -5.0 for phase in phases]
+        return np.array([*[knee] * len(ANGLES), *down, 0.0, 3.0], np.float32)
+
+
+def limping(model: Path, calibration: Calibration, usual: dict[str, float] | None) -> Pipeline:
+    loaded = StreamingModel.load(model, slots=LEG_SLOTS, rate_hz=100.0)
+    return Pipeline(Limper(loaded), calibration, 100.0, usual_knees_rad=usual)
+
+
+def walked_as(states: list[GaitState]) -> set[GaitClass]:
+    moving = {state.gait_class for state in states[400:]}
+    return moving - {GaitClass.STILL, GaitClass.UNKNOWN}
+
+
+def test_the_wearer_s_usual_knees_weigh_in_while_all_sensors_are_there(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    usual = {"r": 1.0, "l": 1.0}
+    for known, expected in ((None, GaitClass.STIFF_KNEE), (usual, GaitClass.WALKING)):
+        pipeline = limping(tiny_model, upright, known)
+        assert walked_as([pipeline.step(tick) for tick in walk_ticks]) == {expected}
+    pipeline = limping(tiny_model, upright, usual)
+    maimed = [without(tick, "femur_l", SlotStatus.GONE, 9.0) for tick in walk_ticks]
+    assert walked_as([pipeline.step(tick) for tick in maimed]) == {GaitClass.STIFF_KNEE}
+
+
+def test_resumed_beside_the_usual_knees_equals_continuous(
+    tiny_model: Path, upright: Calibration, walk_ticks: list[Tick]
+) -> None:
+    usual = {"r": 1.17, "l": 1.17}  # so that the verdict is a close one
+    whole, first, second = (limping(tiny_model, upright, usual) for _ in range(3))
+    expected = [whole.step(tick) for tick in walk_ticks]
+    assert {state.gait_class for state in expected} >= {GaitClass.WALKING}
+    for tick in walk_ticks[:930]:
+        first.step(tick)
+    second.state = first.state
+    assert [second.step(tick) for tick in walk_ticks[930:]] == expected[930:]

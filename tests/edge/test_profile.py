@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from talaria_bridge.errors import CalibrationError, ConfigError
 from talaria_edge.calibration import Calibration, SlotCalibration, segment_axes
+from talaria_edge.calibration_walk import CalibrationWalk, UsualKnees
+from talaria_edge.gait import GaitClass
 from talaria_edge.profile import (
     PROFILE_VERSION,
     CalibrationOrigin,
@@ -86,6 +88,43 @@ def test_a_profile_of_version_1_is_still_read(tmp_path: Path, worn: Calibration)
     assert read.origin is None
 
 
+WALK = CalibrationWalk(
+    GaitClass.WALKING,
+    {"calcn_r": (0.0, 0.6, 0.8)},
+    UsualKnees({"r": 1.0625, "l": 0.75}, 5, "ab12"),
+)
+
+
+def test_a_walk_reads_back(tmp_path: Path, worn: Calibration) -> None:
+    path = save_profile(UserProfile("anna", worn, walk=WALK), tmp_path)
+    assert load_profile("anna", tmp_path).walk == WALK
+    assert 'gait = "walking"' in path.read_text()
+
+
+def test_a_profile_of_version_2_is_read_without_a_walk(tmp_path: Path, worn: Calibration) -> None:
+    grade = CalibrationOrigin("ab12", {"overall": "A"})
+    path = save_profile(UserProfile("anna", worn, None, "s1", "now", grade), tmp_path)
+    text = path.read_text()
+    assert "[walk" not in text
+    path.write_text(text.replace(f"version = {PROFILE_VERSION}", "version = 2"))
+    read = load_profile("anna", tmp_path)
+    assert read.calibration is not None
+    assert read.origin == grade
+    assert read.walk is None
+
+
+def test_a_damaged_walk_names_its_file(tmp_path: Path, worn: Calibration) -> None:
+    path = save_profile(UserProfile("anna", worn, walk=WALK), tmp_path)
+    path.write_text(path.read_text().replace('gait = "walking"', 'gait = "hopping"'))
+    with pytest.raises(CalibrationError, match=r"anna\.toml.*walk is damaged"):
+        load_profile("anna", tmp_path)
+
+
+def test_a_new_calibration_takes_the_old_walk_away(tmp_path: Path, worn: Calibration) -> None:
+    old = UserProfile("anna", worn, walk=WALK)
+    assert old.calibrated(worn, None, CalibrationOrigin(None, {}), None).walk is None
+
+
 def test_a_new_user_has_an_empty_profile(tmp_path: Path) -> None:
     assert load_profile("nobody", tmp_path) == UserProfile("nobody")
 
@@ -106,6 +145,7 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> No
         ("version = 1\nmodel = 3", "not text"),
         ("version = 1\ncalibration = 3", "calibration that is not a table"),
         ("version = 2\ngrade = 3", "grade that is not a table"),
+        ("version = 3\nwalk = 3", "walk that is not a table"),
         ("version = 2\nsession_sha256 = 3", "not text"),
     ],
 )

@@ -87,3 +87,7 @@ def test_missing_or_foreign_weights_end_in_a_sentence(
         (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelContractError, match="missing or not a safetensors file"):
         artefacts.load(tmp_path)
+
+
+def test_a_model_names_no_file_of_the_machine_that_made_it(folder: Path) -> None:
+    assert b"talaria_training/" not in (folder / "model.onnx").read_bytes()

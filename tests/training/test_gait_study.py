@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from talaria_bridge.errors import RecordingError
-from talaria_edge.gait import EventKind, GaitEvent
+from talaria_edge.calibration import Stretch
+from talaria_edge.gait import EventKind, GaitClass, GaitEvent
 from talaria_edge.kinematics import ANGLES
-from talaria_training import gait_study
+from talaria_training import gait_study, tables
+from talaria_training.artefacts import Provenance, model_spec
 from talaria_training.band import normal_band
+from talaria_training.class_study import (
+    balanced_accuracy,
+    class_row,
+    class_summary,
+    stride_classes,
+    true_class,
+)
 from talaria_training.data.recording import Contact, Recording
-from talaria_training.gait_study import Errors, balanced_accuracy, interval_factors, score_events
+from talaria_training.gait_study import Errors, interval_factors, score_events
+from talaria_training.networks import GaitNet
 from talaria_training.train import MULTI_USER
 from talaria_training.trials import Trial, gait_labels, prepare_person
 
@@ -96,6 +107,55 @@ def test_an_unknown_stride_is_not_a_right_one() -> None:
     assert balanced_accuracy(strides) == pytest.approx((0.8 + 0.75) / 2)
 
 
+def test_the_walk_that_says_what_is_usual_is_not_scored(trials: list[Trial]) -> None:
+    trial = walked(trials[0])
+    states = [
+        SimpleNamespace(
+            gait_class=GaitClass.WALKING,
+            events=(GaitEvent(i / 100, "l", EventKind.INITIAL_CONTACT),) if i % 100 == 50 else (),
+        )
+        for i in range(len(trial.cycle))
+    ]
+    normal, stiff = replace(trial, condition="Baseline"), replace(trial, condition="StiffKnee")
+    assert true_class(normal) == "walking"
+    assert len(stride_classes(stiff, states)) == 8
+    assert len(stride_classes(normal, states)) == 7  # the one at 1.5 s lies in the first fifth
+
+
+def test_recalls_are_given_per_person_without_and_beside_the_usual() -> None:
+    alone = {("walking", "stiff_knee"): 3, ("walking", "walking"): 1, ("stiff_knee", "unknown"): 2}
+    beside = {("walking", "walking"): 4, ("stiff_knee", "stiff_knee"): 2}
+    row = class_row("Sub05", alone, beside)
+    assert row["alone"] == {"walking": 0.25, "stiff_knee": 0.0, "unknown": 0.3333}
+    assert row["beside_usual"] == {"walking": 1.0, "stiff_knee": 1.0, "unknown": 0.0}
+    assert class_summary([alone, beside])["balanced_accuracy_mean"] == pytest.approx(0.5625)
+    assert class_summary([alone, beside])["balanced_accuracy_worst"] == 0.125
+
+
+def test_the_usual_knees_are_read_off_the_first_fifth_of_the_normal_walk(
+    recordings: list[Recording], trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Stretch] = []
+
+    def ranges(stretch: Stretch, *_: object) -> dict[str, list[float]]:
+        seen.append(stretch)
+        return {"r": [1.0, 1.1, 1.2], "l": [0.9] * 4}
+
+    monkeypatch.setattr(gait_study, "knee_ranges", ranges)
+    net = GaitNet(trials[0].features.shape[1], 8, 1, 0.0).eval()
+    spec = model_spec(net, Provenance("tiny", "", (), 100.0))
+    whole, mine = {recordings[0].name: recordings[0]}, [trials[0]]
+    usual = gait_study.usual_knees(net, spec, mine, whole)
+    assert usual == {recordings[0].name: {"r": 1.1, "l": 0.9}}
+    fifth = recordings[0].acc_ms2[: len(recordings[0].t_s) // 5]
+    last = seen[0].acc_ms2[-1, 0]  # both lay the thigh of the right leg first
+    assert (fifth[:, recordings[0].slots.index("femur_r")] == last).all(axis=1).any()
+    first = {recordings[0].name: recordings[0].part(0.0, 30.0)}  # of which a fifth is no walk
+    assert gait_study.usual_knees(net, spec, mine, first) == {}
+    stiff = replace(trials[0], condition="StiffKnee")
+    assert gait_study.usual_knees(net, spec, [stiff], whole) == {}
+
+
 def test_a_person_held_out_is_streamed_and_reported(
     recordings: list[Recording], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -112,6 +172,9 @@ def test_a_person_held_out_is_streamed_and_reported(
     rules = [r for r in report["events"] if r["person"] == "all" and r["detector"] == "rules"]
     assert all(r["f1"] > 0.9 for r in rules)
     assert set(report["summary"]["angles"]["rmse_deg"]) == {"none", "calcn_l"}
+    assert {row["judged"] for row in report["strides"]} == {"alone", "beside usual"}
+    assert [row["person"] for row in report["summary"]["classes"]] == ["Sim11", "Sim12"]
+    assert all(table.row_count for table in tables.gait(report))
     (tmp_path / "gait.json").write_text(json.dumps(report))
     intervals, familiarity = gait_study.known_of(tmp_path / "gait.json", ["Sim11"])
     assert set(intervals.factor) == set(ANGLES)

@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from talaria_edge.features import FeatureStage, channels
 from talaria_edge.kinematics import ANGLES
+from talaria_training.adapt import Part
+from talaria_training.cores import CORES, CoreName
 from talaria_training.data.recording import Contact, Recording
 from talaria_training.networks import CONTACT_DELAY_S, GaitNet, head_columns
 from talaria_training.train import (
@@ -18,7 +21,12 @@ from talaria_training.train import (
     SWAP_X,
     SWAP_Y,
     Windows,
+    _angle_loss,
+    _head_loss,
+    _teacher_loss,
+    at_pace,
     finetune,
+    new_net,
     outputs,
     predict,
     train,
@@ -35,6 +43,7 @@ from talaria_training.trials import (
 TINY = replace(
     MULTI_USER, hidden=16, layers=1, dropout=0.0, steps=80, batch=8, window=128, absent=0.1
 )
+QUICK = replace(FINETUNE, dropout=0.0, steps=10, batch=4, window=128)
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +229,101 @@ def test_novelty_tells_a_strange_movement_from_a_walk(net: GaitNet, trials: list
     strange[:, 3:6] *= 3.0
     strange[:, 21:24] *= -2.0
     assert outputs(net, strange)[300:, head_columns("novelty")].mean() > 1.3 * usual.mean()
+
+
+def test_a_few_own_seconds_do_not_make_the_rest_of_the_walk_strange(
+    net: GaitNet, trials: list[Trial]
+) -> None:
+    """Six seconds are no ellipsoid of sixteen dimensions: the base's counts as well."""
+    mine = trials[0]
+    short = mine.part(0.3, 0.3 + 600 / len(mine.features))
+    personal = finetune(net, [short], replace(QUICK, steps=5))
+    novelty = outputs(personal, mine.features)[600:, head_columns("novelty")]
+    assert np.isfinite(novelty).all()
+    assert np.median(novelty) < 1.5
+
+
+def test_a_watch_is_called_and_can_stop(trials: list[Trial]) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def watch(step: int, net: GaitNet) -> bool:
+        seen.append((step, net.training))
+        return step >= 20
+
+    taken: list[int] = []
+    train(trials[:1], replace(TINY, watch_every=10), lambda step, *_: taken.append(step), watch)
+    assert seen == [(10, False), (20, False)]
+    assert taken[-1] == 20
+
+
+def test_a_training_can_set_out_from_another_network(net: GaitNet, trials: list[Trial]) -> None:
+    still = train(trials[:1], replace(TINY, steps=1, lr=0.0, weight_decay=0.0), start=net)
+    np.testing.assert_allclose(still.head.weight.detach(), net.head.weight.detach())
+    np.testing.assert_array_equal(still.x_mean, net.x_mean)
+
+
+@pytest.mark.parametrize("what", ["affine", "norm", "low_rank", "head"])
+def test_part_of_a_network_can_learn_and_comes_back_whole(
+    net: GaitNet, trials: list[Trial], what: Part
+) -> None:
+    config = replace(QUICK, tune=what, lr=1e-2)
+    personal = finetune(net, trials[:1], config)
+    assert personal.state_dict().keys() == net.state_dict().keys()
+    assert not np.allclose(predict(personal, trials[0].features), predict(net, trials[0].features))
+
+
+def test_a_faster_pace_is_the_same_posture_with_faster_rates() -> None:
+    """A pendulum with a sensor: what it reads at 1.2 times the pace is known in closed form."""
+    t_s = np.arange(0, 4, 0.01)
+    for swing_hz, played in ((1.0, 1.2),):
+        slow, fast = (_pendulum(t_s, swing_hz * factor) for factor in (1.0, played))
+        again = _pendulum(t_s * played, swing_hz)
+        moved = at_pace(torch.from_numpy(again), played).numpy()
+        np.testing.assert_allclose(moved, fast, atol=1e-4)
+        assert not np.allclose(slow, fast, atol=0.1)
+
+
+def _pendulum(t_s: NDArray[np.float64], swing_hz: float) -> NDArray[np.float32]:
+    """Read a sensor on a half-metre pendulum, about z: features of one slot repeated for four."""
+    w = 2 * np.pi * swing_hz
+    angle, rate, turn = (
+        0.4 * np.sin(w * t_s),
+        0.4 * w * np.cos(w * t_s),
+        -0.4 * w**2 * np.sin(w * t_s),
+    )
+    up = np.stack([np.sin(angle), np.cos(angle), 0 * angle], axis=1)
+    moved = np.stack([0.5 * turn, 0.5 * rate**2, 0 * angle], axis=1)
+    gyr = np.stack([0 * angle, 0 * angle, rate], axis=1)
+    slot = np.concatenate([9.80665 * up + moved, gyr, up], axis=1)
+    return np.concatenate([np.tile(slot, 4), np.ones((len(t_s), 4))], axis=1).astype(np.float32)
+
+
+def test_windows_at_many_paces_keep_their_labels(trials: list[Trial]) -> None:
+    config = replace(TINY, pace=0.2, noise=0.0, tilt_deg=0.0, swap_legs=False, absent=0.0)
+    batch = Windows(trials, config)(16)
+    assert batch.x.shape == (16, 128, 40)
+    rate = batch.x[..., 2 * 9 + 5]  # about the flexion axis of the right foot
+    known = torch.isfinite(batch.angles).all()
+    assert known
+    assert set(batch.contact.nan_to_num(-1.0).unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert rate.abs().max() > 1.0
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_step_of_training_stays_on_the_device_of_its_network(
+    trials: list[Trial], core: CoreName
+) -> None:
+    config = replace(TINY, core=core)
+    there = torch.device("meta")  # which refuses, as a GPU does, to mix with the CPU
+    net = new_net(trials[0].features.shape[1], config).to(there)
+    batch = Windows(trials, config)(2).to(there)
+    y, _ = net(batch.x, net.start(2))
+    judged = slice(config.warmup, None)
+    loss = _angle_loss(net, y[:, judged], batch.angles[:, judged], config)
+    loss = loss + _head_loss(y[:, judged], batch, judged)
+    loss = loss + _teacher_loss(y[:, judged], net, batch.x, judged)
+    loss.backward()
+    assert all(p.grad is None or p.grad.device == there for p in net.parameters())
 
 
 def test_prepared_people_are_kept_and_read_back_the_same(recordings: list[Recording]) -> None:
