@@ -40,13 +40,12 @@ from talaria_training.class_study import (
 )
 from talaria_training.data.recording import Recording
 from talaria_training.evaluate import held_out_net
+from talaria_training.intervals import LEVEL, factor, quantile
 from talaria_training.networks import GAIT_CLASSES, GaitNet, head_columns
 from talaria_training.reference import mounting_of
 from talaria_training.train import TrainConfig, outputs
 from talaria_training.trials import Trial
 
-LEVEL = 0.9
-"""Share of the truth an interval is to hold."""
 _SETTLED = 300
 _THIN = 7
 """Every so many ticks are enough to read a quantile off; neighbours say the same."""
@@ -280,51 +279,20 @@ def errors_of(net: GaitNet, trials: Sequence[Trial]) -> Errors:
 def interval_factors(people: Sequence[Errors], level: float = LEVEL) -> dict[str, float]:
     """Factor per angle whose intervals are to hold `level` of a further person's errors.
 
-    The score is the absolute error over the network's own scale, as in split conformal prediction (Lei
-    et al. 2018, section 5.2), people counting alike however long they walked. A quantile of the scores
-    of a handful of people covers the next one a little too seldom, because a person's errors go
-    together; so the quantile taken is the smallest that held `level` of each of these people's errors,
-    on average, when the factor was read off the others.
+    The score is the absolute error over the network's own scale; see `talaria_training.intervals.factor`.
     """
     factors = {}
     for j, name in enumerate(ANGLES):
         scores = [_scores(person, j) for person in people]
         scores = [score for score in scores if len(score)]
         if scores:
-            factors[name] = _quantile(scores, _corrected(scores, level))
+            factors[name] = factor(scores, level)
     return factors
 
 
 def _scores(person: Errors, j: int) -> Floats:
     known = np.isfinite(person.error_rad[:, j])
     return np.asarray(np.abs(person.error_rad[known, j]) / person.scale_rad[known, j])
-
-
-def _quantile(scores: Sequence[Floats], level: float) -> float:
-    """Quantile of several people's scores, every person weighing the same."""
-    flat = np.concatenate(scores)
-    weight = np.concatenate([np.full(len(score), 1.0 / len(score)) for score in scores])
-    order = np.argsort(flat)
-    reached = np.cumsum(weight[order]) / weight.sum()
-    return float(flat[order][min(int(np.searchsorted(reached, level)), len(flat) - 1)])
-
-
-def _corrected(scores: Sequence[Floats], level: float) -> float:
-    """Find the quantile that covers as much as asked for when each person in turn is left out.
-
-    Where none does, because one of them is unlike all others, stretching the intervals would not help
-    the next either: the plain quantile it is.
-    """
-    if len(scores) < 2:
-        return level
-    for tried in np.arange(level, 1.0, 0.005):
-        covered = []
-        for i, mine in enumerate(scores):
-            others = [score for k, score in enumerate(scores) if k != i]
-            covered.append(float((mine <= _quantile(others, tried)).mean()))
-        if np.mean(covered) >= level:
-            return float(tried)
-    return level
 
 
 def stride_novelty(net: GaitNet, trials: Sequence[Trial]) -> Floats:
@@ -377,7 +345,7 @@ def calibrated(folds: Iterable[Familiar], who: str) -> tuple[Intervals, Familiar
     """
     folds = list(folds)
     factors = interval_factors([fold.errors for fold in folds])
-    limit = _quantile([fold.novelty for fold in folds if len(fold.novelty)], 1.0 - FALSE_ALARMS)
+    limit = quantile([fold.novelty for fold in folds if len(fold.novelty)], 1.0 - FALSE_ALARMS)
     said = f"chosen on {who}, each by a network trained without that person"
     return (
         Intervals(level=LEVEL, factor={k: round(v, 4) for k, v in factors.items()}, protocol=said),

@@ -40,6 +40,24 @@ class Fold:
     test: Rows
 
 
+def kind_of(text: str | None, strides: Labelled) -> Kind:
+    """Read the name of a split; without one, the strictest that the strides and the labels allow.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such split.
+    """
+    if text is None:
+        if not strides.identity:
+            return "person"
+        return "across-sessions" if len(np.unique(strides.session)) > 1 else "first-last"
+    for kind in KINDS:
+        if kind == text:
+            return kind
+    raise ConfigError(f"There is no split {text}: choose of {', '.join(KINDS)}.")
+
+
 def split(kind: Kind, strides: Labelled, seed: int, parts: int = FOLDS) -> list[Fold]:
     """Split strides, and check the result.
 

@@ -20,6 +20,7 @@ from talaria_training.commands.common import (
     JsonOption,
     WorkersOption,
     bar,
+    conditions_of,
     names_in,
     out,
 )
@@ -72,8 +73,8 @@ def classify(
     runner = open_engine(engine, workers, address)
     table = StrideTable.load(strides)
     table = table if channels is None else _only(table, names_in(channels) or [])
-    data = labelled(table, wanted, dict(_condition(text) for text in where or ()))
-    kind = _kind(split, data)
+    data = labelled(table, wanted, conditions_of(where))
+    kind = splits.kind_of(split, data)
     plans = [protocol.Plan(kind, chosen, permutations, folds, seed)]
     if kind == "person":
         deals = min(permutations, _DEALS_BESIDE)
@@ -121,26 +122,6 @@ def _models(text: str, save: Path | None) -> tuple[str, ...]:
             f"--out is for one model, but {len(chosen)} are to be judged: give one --model."
         )
     return chosen
-
-
-def _kind(text: str | None, data: Labelled) -> splits.Kind:
-    if text is None:
-        if not data.identity:
-            return "person"
-        return "across-sessions" if len(np.unique(data.session)) > 1 else "first-last"
-    for kind in splits.KINDS:
-        if kind == text:
-            return kind
-    raise ConfigError(f"There is no split {text}: choose of {', '.join(splits.KINDS)}.")
-
-
-def _condition(text: str) -> tuple[str, list[str]]:
-    column, equals, values = text.partition("=")
-    if not equals or not names_in(values):
-        raise ConfigError(
-            f"--where {text} names no values: write --where condition=normal, or COLUMN=a,b."
-        )
-    return column.strip(), names_in(values) or []
 
 
 def _only(table: StrideTable, wanted: list[str]) -> StrideTable:

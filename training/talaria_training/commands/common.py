@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from talaria_bridge.errors import TalariaError
+from talaria_bridge.errors import ConfigError, TalariaError
 from talaria_edge.spec import ModelSpec
 from talaria_training import artefacts
 from talaria_training.data.cli import load_with_bar, unique
@@ -158,3 +158,22 @@ def release_net(
     with err.status("Exporting, and comparing torch with onnxruntime step by step …"):
         artefacts.release(net, about, folder, [trial.features for trial in trials[:2]], beside)
     out.print(f"Wrote {folder} (model.onnx, model.safetensors, card.md, SHA256SUMS).")
+
+
+def conditions_of(texts: Sequence[str] | None) -> dict[str, list[str]]:
+    """Read every ``--where COLUMN=a,b``: values by column.
+
+    Raises
+    ------
+    ConfigError
+        If one names no values.
+    """
+    found = {}
+    for text in texts or ():
+        column, equals, values = text.partition("=")
+        if not equals or not names_in(values):
+            raise ConfigError(
+                f"--where {text} names no values: write --where condition=normal, or COLUMN=a,b."
+            )
+        found[column.strip()] = names_in(values) or []
+    return found

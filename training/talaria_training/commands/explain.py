@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,6 @@ from talaria_bridge.errors import ConfigError, RecordingError
 from talaria_training import against_page, against_words, explained, explained_page, scoring
 from talaria_training.classify import models, splits
 from talaria_training.classify.tasks import Labelled, Task, labelled
-from talaria_training.commands import strides as cutting
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
     AddressOption,
@@ -22,11 +20,13 @@ from talaria_training.commands.common import (
     JsonOption,
     WorkersOption,
     bar,
-    names_in,
+    conditions_of,
     out,
 )
+from talaria_training.commands.strides import Recordings, from_recordings
 from talaria_training.engine import open_engine
 from talaria_training.relevance.rules import PRESETS
+from talaria_training.strides.cut import Cutting
 from talaria_training.strides.signals import Signals
 from talaria_training.strides.table import StrideTable
 
@@ -92,10 +92,10 @@ def explain(
         _write(report, against_page.page(document), document, json_file, _told(document))
         return
     table = StrideTable.load(strides)
-    data = labelled(table, Task.parse(task), _where(where))
+    data = labelled(table, Task.parse(task), conditions_of(where))
     question = explained.Question(
         task,
-        _kind(split, data),
+        splits.kind_of(split, data),
         _model(model),
         rules,
         _deals(model, data) if permutations is None else permutations,
@@ -115,10 +115,7 @@ def _strides_of(path: Path, group: StrideTable, estimator: Path | None) -> Strid
     signals = Signals.ANGLES if estimator is None else Signals.ESTIMATE
     if all(channel.unit in _SENSOR_UNITS for channel in group.channels):
         signals = Signals.IMU
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "strides.npz"
-        cutting.make(file, cutting.Kind.SESSION, path, signals, model=estimator)
-        return StrideTable.load(file)
+    return from_recordings(path, Recordings(Cutting(signals), model=estimator))
 
 
 def _one_of(table: StrideTable, person: str | None, condition: str | None) -> StrideTable:
@@ -132,7 +129,7 @@ def _one_of(table: StrideTable, person: str | None, condition: str | None) -> St
 
 def _narrowed(table: StrideTable, where: Sequence[str] | None, whose: str, how: str) -> StrideTable:
     """Keep what `where` allows; several conditions at once would be a gait that nobody walks."""
-    for column, values in _where(where).items():
+    for column, values in conditions_of(where).items():
         table = _having(table, column, values, whose)
     walks = np.unique(table.column("condition")).tolist()
     if len(walks) > 1:
@@ -196,26 +193,3 @@ def _model(name: str) -> str:
 
 def _deals(model: str, data: Labelled) -> int:
     return _DEALS if model in models.LINEAR or data.identity else _DEALS_OF_A_NETWORK
-
-
-def _kind(text: str | None, data: Labelled) -> splits.Kind:
-    if text is None:
-        if not data.identity:
-            return "person"
-        return "across-sessions" if len(np.unique(data.session)) > 1 else "first-last"
-    for kind in splits.KINDS:
-        if kind == text:
-            return kind
-    raise ConfigError(f"There is no split {text}: choose one of {', '.join(splits.KINDS)}.")
-
-
-def _where(texts: Sequence[str] | None) -> dict[str, list[str]]:
-    found = {}
-    for text in texts or ():
-        column, equals, values = text.partition("=")
-        if not equals or not names_in(values):
-            raise ConfigError(
-                f"--where {text} names no values: write --where condition=normal, or COLUMN=a,b."
-            )
-        found[column.strip()] = names_in(values) or []
-    return found

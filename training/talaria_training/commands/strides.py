@@ -102,8 +102,8 @@ def make(
     elif path is None:
         raise ConfigError(f"--from {kind} needs a path to read: give it after the command.")
     elif kind in {Kind.CAPSENSE, Kind.SESSION}:
-        table = _from_recordings(
-            path, _Recordings(Cutting(signals, both_legs, condition), people, model)
+        table = from_recordings(
+            path, Recordings(Cutting(signals, both_legs, condition), people, model)
         )
     else:
         table = _from_files(kind, path, feature, C3dCutting(cycle, force))
@@ -120,15 +120,16 @@ def info(
 
 
 @dataclass(frozen=True, slots=True)
-class _Recordings:
+class Recordings:
     """What to take of recordings."""
 
     how: Cutting
-    people: str | None
-    model: Path | None
+    people: str | None = None
+    model: Path | None = None
 
 
-def _from_recordings(path: Path, wanted: _Recordings) -> StrideTable:
+def from_recordings(path: Path, wanted: Recordings) -> StrideTable:
+    """Load recordings and cut their strides."""
     groups = load_people(path, names_in(wanted.people))
     with bar("Calibrating and computing features", len(groups)) as done:
         prepared = prepare(groups, os.cpu_count() or 1, done)

@@ -76,7 +76,7 @@ class _Markers:
     """Markers of one file over its longest stretch without a gap, metres, z up."""
 
     def __init__(self, file: Path) -> None:
-        read = _ezc3d().c3d(str(file))
+        read = open_c3d(file, str(file))
         point = read["parameters"]["POINT"]
         self.rate_hz = float(point["RATE"]["value"][0])
         self.name = file.stem
@@ -145,11 +145,23 @@ def _longest_run(sound: NDArray[np.bool_]) -> slice:
     return slice(int(start), int(stop))
 
 
-def _ezc3d() -> Any:
+def open_c3d(file: Path, name: str) -> Any:
+    """Read a C3D file.
+
+    Raises
+    ------
+    ConfigError
+        If ezc3d is not installed.
+    RecordingError
+        If the file cannot be read; it is called `name`.
+    """
     try:
         import ezc3d  # type: ignore[import-untyped]  # noqa: PLC0415  optional
     except ImportError:
         raise ConfigError(
             "Reading C3D files needs ezc3d, which is not installed: pip install 'talaria[c3d]'."
         ) from None
-    return ezc3d
+    try:
+        return ezc3d.c3d(str(file))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RecordingError(f"{name} cannot be read as C3D ({error}): export it again.") from None

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from talaria_bridge.errors import ConfigError, RecordingError
+from talaria_bridge.errors import RecordingError
 from talaria_edge.kinematics import SIDES
+from talaria_training.data.c3d import open_c3d
 from talaria_training.strides.archive import Archive, Progress, open_archive, silent
 from talaria_training.strides.resample import at_percent
 from talaria_training.strides.table import POINTS, Channel, StrideTable
@@ -257,18 +258,7 @@ def _columns(cycles: Sequence[tuple[_File, _Cycle]]) -> dict[str, NDArray[np.str
 
 
 def _opened(name: str, content: bytes) -> Any:
-    try:
-        import ezc3d  # type: ignore[import-untyped]  # noqa: PLC0415  optional
-    except ImportError:
-        raise ConfigError(
-            "Reading C3D files needs ezc3d, which is not installed: pip install 'talaria[c3d]'."
-        ) from None
-    with tempfile.NamedTemporaryFile(suffix=".c3d") as file:
+    with tempfile.NamedTemporaryFile(suffix=".c3d") as file:  # ezc3d reads files only
         file.write(content)
         file.flush()
-        try:
-            return ezc3d.c3d(file.name)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise RecordingError(
-                f"{name} cannot be read as C3D ({error}): export it again."
-            ) from None
+        return open_c3d(Path(file.name), name)
