@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from talaria_training.svg import Band, Line, Plot, draw
+from talaria_edge.svg import Band, Line, Plot, draw
 
 _MODELS = {
     "base": "base model",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -38,10 +35,13 @@ from talaria_edge.spec import (
 )
 from talaria_training.cores import CORES, CoreName
 from talaria_training.networks import CONTACT_DELAY_S, GAIT_CLASSES, HEADS, GaitNet
+from talaria_training.onnx_file import write_onnx
 from talaria_training.train import outputs
 
 PARITY_TOLERANCE = 1e-4
 WEIGHTS_FILE = "model.safetensors"
+ACCEPTED = "acceptance"
+"""Name, without its ending, of the report that comes with a personal model."""
 _SIGNS = {
     "hip_flexion": "flexion +",
     "hip_adduction": "adduction +",
@@ -129,7 +129,9 @@ def release(
     spec = model_spec(net, provenance)
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch)
-        _write_onnx(net, spec, draft / "model.onnx")
+        example = {"x": torch.zeros(1, net.x_mean.numel()), "state": net.start()}
+        texts = {METADATA_KEY: spec.model_dump_json(), "model_id": spec.model_id}
+        write_onnx(_Step(net), example, ("y", "state_next"), texts, draft / "model.onnx")
         worst = check_parity(net, draft / "model.onnx", spec.rate_hz, check)
         shape = {"core": net.core, "layers": str(net.layers), "hidden": str(net.hidden)}
         weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
@@ -141,12 +143,17 @@ def release(
         for name, content in (beside or {}).items():
             (draft / name).write_text(json.dumps(content), encoding="utf-8")
             names.append(name)
-        sums = [f"{hashlib.sha256((draft / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
-        (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (*names, "SHA256SUMS"):
-            (folder / name).write_bytes((draft / name).read_bytes())
+        publish(draft, names, folder)
     return folder
+
+
+def publish(draft: Path, names: Sequence[str], folder: Path) -> None:
+    """Copy the named files of a draft into a model folder, with their ``SHA256SUMS``."""
+    sums = [f"{hashlib.sha256((draft / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*names, "SHA256SUMS"):
+        (folder / name).write_bytes((draft / name).read_bytes())
 
 
 def load(folder: Path) -> tuple[GaitNet, ModelSpec]:
@@ -155,7 +162,7 @@ def load(folder: Path) -> tuple[GaitNet, ModelSpec]:
     Raises
     ------
     ModelContractError
-        If the folder holds no readable Talaria weights, or weights for other features.
+        If the folder holds no readable Talaria weights, or weights of something else or for other features.
     """
     file = folder / WEIGHTS_FILE if folder.is_dir() else folder
     try:
@@ -173,14 +180,26 @@ def load(folder: Path) -> tuple[GaitNet, ModelSpec]:
             f"{file} was trained on feature version {spec.feature_version}, this is version "
             f"{FEATURE_VERSION}: train it again."
         )
+    if spec.gives != "angles":
+        raise ModelContractError(
+            f"{file} gives {spec.gives} and was named where a model that gives angles belongs: give a folder "
+            "that 'talaria-train train' or 'finetune' has written."
+        )
     # Weights older than the choice of cores are a GRU's.
-    core = _core_named(metadata.get("core", "gru"), file)
+    core = core_named(metadata.get("core", "gru"), file)
     net = GaitNet(len(spec.channels), int(metadata["hidden"]), int(metadata["layers"]), core=core)
     net.load_state_dict(tensors)
     return net.eval(), spec
 
 
-def _core_named(name: str, file: Path) -> CoreName:
+def core_named(name: str, file: Path) -> CoreName:
+    """Return the core that a weights file names.
+
+    Raises
+    ------
+    ModelContractError
+        If this version has none of that name.
+    """
     for core in CORES:
         if core == name:
             return core
@@ -232,35 +251,6 @@ def _parity(net: GaitNet, length: int = 8) -> Parity:
     return Parity(x=x.tolist(), y=y.tolist(), tolerance=PARITY_TOLERANCE)
 
 
-def _write_onnx(net: GaitNet, spec: ModelSpec, path: Path) -> None:
-    example = (torch.zeros(1, net.x_mean.numel()), net.start())
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it narrates its own steps
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter warns about torch's own internals
-            program = torch.onnx.export(
-                _Step(net).eval(),
-                example,
-                input_names=["x", "state"],
-                output_names=["y", "state_next"],
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        exporter.setLevel(level)
-    assert program is not None  # dynamo exports return their program
-    model = program.model_proto
-    # The exporter notes at every node which lines of which files it came from: paths of this machine.
-    for part in (model.graph, *model.graph.node, *model.graph.value_info):
-        del part.metadata_props[:]
-    for key, text in {METADATA_KEY: spec.model_dump_json(), "model_id": spec.model_id}.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, text
-    onnx.save(model, str(path))
-
-
 def check_parity(
     net: GaitNet, onnx_file: Path, rate_hz: float, recordings: Iterable[NDArray[np.float32]]
 ) -> float:
@@ -277,11 +267,32 @@ def check_parity(
         If it exceeds 1e-4 rad, or there was no recording.
     """
     model = StreamingModel.load(onnx_file, slots=LEG_SLOTS, rate_hz=rate_hz)
+    return compare(model, lambda features: outputs(net, features), recordings, "rad")
+
+
+def compare(
+    model: StreamingModel,
+    expected: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    recordings: Iterable[NDArray[np.float32]],
+    unit: str,
+) -> float:
+    """Stream whole recordings, shape (T, C), step by step and compare with what torch gives for each.
+
+    Returns
+    -------
+    float
+        Largest difference, in the unit of the outputs.
+
+    Raises
+    ------
+    ExportError
+        If it exceeds 1e-4, or there was no recording.
+    """
     worst = -1.0
     for features in recordings:
         model.reset()
         streamed = np.array([model.step(x) for x in features])
-        worst = max(worst, float(np.abs(streamed - outputs(net, features)).max()))
+        worst = max(worst, float(np.abs(streamed - expected(features)).max()))
     if worst < 0:
         raise ExportError(
             "There was no recording to compare torch and onnxruntime on, so the model cannot be "
@@ -289,8 +300,8 @@ def check_parity(
         )
     if not worst <= PARITY_TOLERANCE:
         raise ExportError(
-            f"torch and onnxruntime differ by {worst:.1e} rad over a whole recording, more than "
-            f"{PARITY_TOLERANCE:g} rad, so the model is not released: report it with the versions "
+            f"torch and onnxruntime differ by {worst:.1e} {unit} over a whole recording, more than "
+            f"{PARITY_TOLERANCE:g} {unit}, so the model is not released: report it with the versions "
             "of torch, onnx and onnxruntime."
         )
     return worst
@@ -355,9 +366,14 @@ def _heads(spec: ModelSpec) -> list[str]:
     return lines
 
 
-def released(folder: Path) -> Iterator[tuple[Path, ModelSpec]]:
-    """Every readable model below a folder of models, with its spec."""
+def bases(folder: Path) -> Iterator[tuple[Path, ModelSpec]]:
+    """Every readable model below a folder of models that is not one person's own, with its spec.
+
+    A personal model lists its base's people as well, so only its acceptance report tells it from a base.
+    """
     for weights in sorted(folder.glob(f"*/{WEIGHTS_FILE}")):
+        if (weights.parent / f"{ACCEPTED}.json").exists():
+            continue
         try:
             yield weights.parent, load(weights.parent)[1]
         except ModelContractError:

@@ -164,8 +164,8 @@ def real_walk(mine: Sequence[Recording], live_s: float) -> Walk:
 
 
 def choose_base(models: Path, person: str) -> Base | None:
-    """Find the released model trained on most people, among those that never saw this one."""
-    fitting = [(len(s.people), p) for p, s in artefacts.released(models) if person not in s.people]
+    """Find the base trained on most people, among those that never saw this one."""
+    fitting = [(len(s.people), p) for p, s in artefacts.bases(models) if person not in s.people]
     if not fitting:
         return None
     folder = max(fitting)[1]

@@ -14,10 +14,11 @@ import os
 import pickle
 import random
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -33,6 +34,7 @@ from talaria_training.cache import cache_folder
 Job = tuple[Any, ...]
 """A function, then its positional arguments; the shared arguments follow by name."""
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _NAMED = 5
 """Failed jobs named in the one sentence that reports them."""
 
@@ -242,7 +244,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
-    """Processes on this machine, each with one torch thread; 0 workers means one for every core."""
+    """Processes on this machine, each with one thread; 0 workers means one for every core."""
 
     workers: int = 0
 
@@ -270,6 +272,22 @@ class LocalEngine:
                 worker.stop()
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let numpy use one thread in processes started meanwhile, unless somebody has asked for another number.
+
+    It reads these when it is imported. With every core taken by a process, more threads only wait for
+    each other.
+    """
+    added = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
 class _Worker:
     """One process and the job it has now: if it dies, that job alone is lost."""
 
@@ -277,7 +295,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork of torch's threads can hang
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, handed), daemon=True)
-        self._process.start()
+        with _one_thread():
+            self._process.start()
         theirs.close()  # or the end of the process would not end the conversation
         self._name = ""
         self.alive = True
@@ -307,8 +326,17 @@ class _Worker:
         self._process.join()
 
 
+def _leave_with_parent() -> None:
+    """End with the parent however it ended: one that is killed cannot say so, and a job may take hours."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _serve(connection: Connection, handed: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     shared = pickle.loads(handed)
     with suppress(EOFError):

@@ -199,7 +199,8 @@ def plot(summary: Sequence[Entry], file: Path) -> None:
         _draw(axes, summary, legs, sides)
     panels[0].set_title("Sensors on both legs")
     panels[1].set_title("Sensors on the right leg: full that leg, open the other")
-    panels[0].legend(fontsize="small", ncols=3)
+    marks = panels[0].get_legend_handles_labels()
+    figure.legend(*marks, loc="outside lower center", fontsize="small", ncols=3)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=130)

@@ -6,7 +6,7 @@ Strides come standardised by the training strides alone: less their mean curve, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from scipy.linalg import block_diag
 from torch import Tensor, nn
 
 from talaria_bridge.errors import ConfigError
+from talaria_training.classify.worth import balanced_accuracy
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -30,6 +31,8 @@ _CONSTANT = 1e-6
 _PATIENCE = 12
 _WORTHWHILE = 1e-3
 """A held loss that falls by less, in nats, does not change an answer."""
+_WORTHWHILE_ERROR = 0.005
+"""A mean balanced error that falls by less is a stride or two of one person's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,77 +214,123 @@ class Effort:
     decay: float = 1e-2
 
 
-def learn_net(
-    net: nn.Sequential,
-    values: NDArray[np.float32],
-    targets: Rows,
-    train: Rows,
-    held: Rows | None,
-    by: Standard,
-    effort: Effort,
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """A network, and the strides it learns from.
+
+    Attributes
+    ----------
+    net : nn.Sequential
+    by : Standard
+    train : ndarray of int
+        Rows to learn from.
+    held : ndarray of int
+        Rows to be watched by; there may be none.
+    """
+
+    net: nn.Sequential
+    by: Standard
+    train: Rows
+    held: Rows
+
+
+def learn_nets(
+    lessons: Sequence[Lesson], values: NDArray[np.float32], targets: Rows, effort: Effort
 ) -> int:
-    """Fit a network, left in evaluation mode.
+    """Fit networks side by side, left in evaluation mode.
 
     Parameters
     ----------
-    net : nn.Sequential
+    lessons : sequence of Lesson
+        All with rows held, or none.
     values : ndarray, shape (N, channels, points)
     targets : ndarray of int, shape (N,)
-        Numbers of the classes; known where `train` or `held` points.
-    train : ndarray of int
-        Rows to learn from.
-    held : ndarray of int or None
-        Rows to stop by: the network is left as it was when their loss was least. Without them, all
-        epochs are run and the last stands.
-    by : Standard
+        Numbers of the classes.
     effort : Effort
 
     Returns
     -------
     int
-        Epochs after which the network is as it was left.
+        Epochs after which all of them are as they were left. A network by itself: where its loss on the rows
+        held was least. Several: where the mean of their balanced errors was, because a loss has no bound,
+        and the mean of several is soon that of the one person of whom a network is most surely wrong.
+        Without rows held, all epochs are run and the last stands.
     """
-    classes = int(targets[train].max()) + 1
-    weight = torch.as_tensor(balance(targets[train], classes), dtype=torch.float32)
-    judge = nn.CrossEntropyLoss(weight=weight)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=effort.rate, weight_decay=effort.decay)
-    few = max(1, effort.steps * effort.batch // len(train))
-    epochs = effort.epochs if held is None else min(effort.epochs, few)
-    best, kept, kept_epoch = np.inf, None, epochs
+    courses = [_Course.of(lesson, targets, effort) for lesson in lessons]
+    watched = all(len(lesson.held) for lesson in lessons)
+    least = _WORTHWHILE if len(lessons) == 1 else _WORTHWHILE_ERROR
+    few = max(1, effort.steps * effort.batch // min(len(lesson.train) for lesson in lessons))
+    epochs = min(effort.epochs, few) if watched else effort.epochs
+    best, kept_epoch = np.inf, epochs
+    kept: list[dict[str, Any]] = []
     for epoch in range(1, epochs + 1):
-        net.train()
-        shuffled = train[torch.randperm(len(train)).numpy()]
-        for part in chunks(shuffled, effort.batch):
-            loss = judge(net(_tensor(values[part], by)), torch.as_tensor(targets[part]))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        if held is None:
+        for course in courses:
+            course.epoch(values, targets, effort.batch)
+        if not watched:
             continue
-        now = held_loss(net, values, targets, held, by, judge)
-        if now < best - _WORTHWHILE:
-            best, kept, kept_epoch = now, deepcopy(net.state_dict()), epoch
+        found = [course.watched(values, targets) for course in courses]
+        now = found[0].loss if len(found) == 1 else float(np.mean([one.error for one in found]))
+        if now < best - least:
+            kept = [deepcopy(lesson.net.state_dict()) for lesson in lessons]
+            best, kept_epoch = now, epoch
         elif epoch - kept_epoch >= _PATIENCE:
             break
-    if kept is not None:
-        net.load_state_dict(kept)
-    net.eval()
+    for lesson, state in zip(lessons, kept, strict=False):
+        lesson.net.load_state_dict(state)
+    for lesson in lessons:
+        lesson.net.eval()
     return kept_epoch
 
 
-def held_loss(
-    net: nn.Sequential,
-    values: NDArray[np.float32],
-    targets: Rows,
-    held: Rows,
-    by: Standard,
-    judge: Callable[[Tensor, Tensor], Tensor],
-) -> float:
-    """Loss on rows that were not learned from."""
-    net.eval()
-    with torch.no_grad():
-        logits = torch.cat([net(_tensor(values[part], by)) for part in chunks(held)])
-    return float(judge(logits, torch.as_tensor(targets[held])))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Course:
+    """A lesson under way."""
+
+    lesson: Lesson
+    judge: nn.CrossEntropyLoss
+    optimiser: torch.optim.Optimizer
+
+    @classmethod
+    def of(cls, lesson: Lesson, targets: Rows, effort: Effort) -> _Course:
+        learned = targets[lesson.train]
+        weight = torch.as_tensor(balance(learned, int(targets.max()) + 1), dtype=torch.float32)
+        optimiser = torch.optim.AdamW(
+            lesson.net.parameters(), lr=effort.rate, weight_decay=effort.decay
+        )
+        return cls(lesson, nn.CrossEntropyLoss(weight=weight), optimiser)
+
+    def epoch(self, values: NDArray[np.float32], targets: Rows, batch: int) -> None:
+        """Go through the training strides once."""
+        net, by, train = self.lesson.net, self.lesson.by, self.lesson.train
+        net.train()
+        shuffled = train[torch.randperm(len(train)).numpy()]
+        for part in chunks(shuffled, batch):
+            loss = self.judge(net(_tensor(values[part], by)), torch.as_tensor(targets[part]))
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+
+    def watched(self, values: NDArray[np.float32], targets: Rows) -> _Watched:
+        """Look at the rows that were not learned from."""
+        held = self.lesson.held
+        self.lesson.net.eval()
+        with torch.no_grad():
+            logits = torch.cat(
+                [self.lesson.net(_tensor(values[part], self.lesson.by)) for part in chunks(held)]
+            )
+        true = targets[held]
+        return _Watched(
+            float(self.judge(logits, torch.as_tensor(true))),
+            1.0 - balanced_accuracy(true, logits.argmax(dim=1).numpy()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Mean loss, in nats, and balanced error of some strides."""
+
+    loss: float
+    error: float
 
 
 def _tensor(values: NDArray[np.float32], by: Standard) -> Tensor:

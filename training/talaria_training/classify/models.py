@@ -18,18 +18,19 @@ from torch import nn
 from talaria_bridge.errors import ConfigError, RecordingError
 from talaria_training.classify.learning import (
     Effort,
+    Lesson,
     Standard,
     chunks,
     learn_linear,
-    learn_net,
+    learn_nets,
     reduced,
     standard,
 )
 from talaria_training.classify.nets import BUILDERS, Shape
+from talaria_training.classify.splits import Fold
 
 LINEAR = ("svm", "logistic")
 MODELS = (*LINEAR, *BUILDERS)
-_HELD = 0.15
 _RATES = {"small": 6e-3}  # its normalised layers bear three times the others' steps
 _LEAST_POINTS = 8  # three halvings leave one
 
@@ -164,12 +165,7 @@ class NetClassifier:
 
 
 def fit(
-    name: str,
-    values: NDArray[np.float32],
-    labels: NDArray[np.str_],
-    seed: int,
-    held: NDArray[np.bool_] | None = None,
-    **hyper: Any,
+    name: str, values: NDArray[np.float32], labels: NDArray[np.str_], seed: int, **hyper: Any
 ) -> Classifier:
     """Learn to tell labels apart; classes are balanced by weights.
 
@@ -181,12 +177,8 @@ def fit(
     labels : ndarray of str, shape (N,)
     seed : int
         Of a network's first weights and the order of its strides.
-    held : ndarray of bool, shape (N,), optional
-        Strides not to learn from: a network stops by them. Where they are not given, a network that
-        stops keeps 15 % of each class for it, drawn by the seed.
     **hyper
-        ``C`` of linear models; of networks, what their builder takes, and ``epochs``, which turns early
-        stopping off.
+        ``C`` of linear models; of networks, what their builder takes, and ``epochs``.
 
     Raises
     ------
@@ -195,25 +187,24 @@ def fit(
     RecordingError
         If a value is missing.
     """
-    return next(fit_each(name, values, labels, seed, [hyper], held))
+    if name in LINEAR:
+        return next(fit_each(name, values, labels, [hyper]))
+    every = Fold("all", np.arange(len(labels)), np.arange(0))
+    return fit_together(name, values, labels, seed, [every], hyper)[0]
 
 
 def fit_each(
     name: str,
     values: NDArray[np.float32],
     labels: NDArray[np.str_],
-    seed: int,
     settings: Sequence[Mapping[str, Any]],
     held: NDArray[np.bool_] | None = None,
-) -> Iterator[Classifier]:
-    """Do as `fit` once per setting, when asked; linear models share what does not depend on it."""
-    _check(name, values, labels)
-    classes, targets = np.unique(labels, return_inverse=True)
-    names = tuple(str(label) for label in classes)
-    if name not in LINEAR:
-        for hyper in settings:
-            yield _fit_net(name, values, (names, targets), seed, held, hyper)
-        return
+) -> Iterator[LinearClassifier]:
+    """Fit a linear model once per setting, when asked; what does not depend on the setting is shared.
+
+    Parameters and errors as of `fit`; strides that are `held` (N,) are not learned from.
+    """
+    names, targets = _known(name, values, labels)
     rows = np.arange(len(labels)) if held is None else np.flatnonzero(~held)
     by = standard(values, rows)
     strides = reduced(values, rows, by)
@@ -224,28 +215,34 @@ def fit_each(
         yield LinearClassifier(name, names, by, weight, bias, dict(hyper))
 
 
-def _fit_net(
+def fit_together(
     name: str,
     values: NDArray[np.float32],
-    known: tuple[tuple[str, ...], NDArray[np.intp]],
+    labels: NDArray[np.str_],
     seed: int,
-    held: NDArray[np.bool_] | None,
+    folds: Sequence[Fold],
     hyper: Mapping[str, Any],
-) -> NetClassifier:
-    names, targets = known
-    settings = dict(hyper)
-    epochs = settings.pop("epochs", None)
-    if held is None and epochs is None:
-        held = _drawn(targets, seed)
-    rows = np.arange(len(targets)) if held is None else np.flatnonzero(~held)
-    by = standard(values, rows)
+) -> list[NetClassifier]:
+    """Learn one network per fold, all for the number of epochs that is best for them on average.
+
+    Parameters and errors as of `fit`. The strides a fold would judge are those its network is watched by;
+    where no fold has any, all epochs are run.
+    """
+    names, targets = _known(name, values, labels)
+    settings = {key: value for key, value in hyper.items() if key != "epochs"}
+    shape = Shape(values.shape[1], values.shape[2], len(names))
     torch.manual_seed(seed)
-    net = build(name, Shape(values.shape[1], values.shape[2], len(names)), settings)
+    lessons = [
+        Lesson(build(name, shape, settings), standard(values, fold.train), fold.train, fold.test)
+        for fold in folds
+    ]
     rate = _RATES.get(name, Effort().rate)
-    effort = Effort(rate=rate) if epochs is None else Effort(rate=rate, epochs=epochs)
-    stop_by = np.flatnonzero(held) if held is not None and epochs is None else None
-    used = learn_net(net, values, targets, rows, stop_by, by, effort)
-    return NetClassifier(name, names, by, net.requires_grad_(False), settings | {"epochs": used})
+    effort = Effort(hyper.get("epochs", Effort().epochs), rate=rate)
+    used = learn_nets(lessons, values, targets, effort)
+    told = settings | {"epochs": used}
+    return [
+        NetClassifier(name, names, one.by, one.net.requires_grad_(False), told) for one in lessons
+    ]
 
 
 def build(name: str, shape: Shape, settings: Mapping[str, Any]) -> nn.Sequential:
@@ -274,17 +271,10 @@ def _unknown(name: str, settings: Mapping[str, Any]) -> ConfigError:
     )
 
 
-def _drawn(targets: NDArray[np.intp], seed: int) -> NDArray[np.bool_]:
-    """Draw 15 % of each class, of whom at least one stays on either side where there are two."""
-    random = np.random.default_rng(seed)
-    held = np.zeros(len(targets), dtype=bool)
-    for one in np.unique(targets):
-        rows = random.permutation(np.flatnonzero(targets == one))
-        held[rows[: min(max(1, round(_HELD * len(rows))), len(rows) - 1)]] = True
-    return held
-
-
-def _check(name: str, values: NDArray[np.float32], labels: NDArray[np.str_]) -> None:
+def _known(
+    name: str, values: NDArray[np.float32], labels: NDArray[np.str_]
+) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Classes, and the number of each stride's, once they are known to be fit to learn from."""
     if name not in MODELS:
         raise ConfigError(f"There is no model {name}: choose of {', '.join(MODELS)}.")
     classes = np.unique(labels)
@@ -301,3 +291,4 @@ def _check(name: str, values: NDArray[np.float32], labels: NDArray[np.str_]) -> 
             f"Channel {missing[0]} has values that are missing or infinite, which no classifier can weigh: "
             "leave the channel or those strides out."
         )
+    return tuple(str(label) for label in classes), np.searchsorted(classes, labels)

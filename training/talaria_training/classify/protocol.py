@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from talaria_training.cache import source_digest
-from talaria_training.classify.models import LINEAR, Classifier, fit, fit_each
-from talaria_training.classify.splits import FOLDS, Fold, Kind, inner, split
+from talaria_training.classify.choosing import answered, learn
+from talaria_training.classify.splits import FOLDS, Fold, Kind, split
 from talaria_training.classify.tasks import Labelled
 from talaria_training.classify.worth import (
     balanced_accuracy,
@@ -28,15 +26,7 @@ from talaria_training.classify.worth import (
 )
 from talaria_training.engine import Engine, Job, Store, run_jobs
 
-GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "svm": {"C": (0.1, 1.0, 10.0, 100.0)},
-    "logistic": {"C": (1.0, 10.0, 100.0, 1000.0)},
-    "mlp": {"depth": (2, 3), "width": (64, 256, 1024)},
-    "cnn-a": {"kernel": (6, 33)},
-    "small": {"dropout": (0.2, 0.5)},
-}
-"""Settings to choose from inside the training strides; the earlier wins a tie."""
-_MODULES = ("learning", "models", "nets", "protocol", "splits", "worth")
+_MODULES = ("choosing", "learning", "models", "nets", "protocol", "splits", "worth")
 _CODE = tuple(f"talaria_training.classify.{name}" for name in _MODULES)
 _PER_JOB = 10
 
@@ -146,63 +136,6 @@ def run_permutations(
         judged = np.concatenate([fold.test for fold in folds])
         found.append(balanced_accuracy(dealt.labels[judged], np.concatenate(answers)))
     return found
-
-
-def learn(
-    model: str, kind: Kind, strides: Labelled, seed: int
-) -> tuple[Classifier, dict[str, Any]]:
-    """Choose settings by splitting the strides once more, then learn from all of them.
-
-    Returns
-    -------
-    classifier : Classifier
-    settings : dict
-        Chosen; ``epochs`` is how long a network learned, ``chosen_by`` how the strides were split.
-    """
-    grid = GRIDS.get(model, {})
-    candidates = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    folds, by = inner(kind, strides, seed)
-    figures, epochs = _tried(model, strides, folds, seed, candidates)
-    best = int(np.argmax(np.round(figures, 6)))
-    settings = candidates[best] | ({} if model in LINEAR else {"epochs": epochs[best]})
-    classifier = fit(model, strides.values, strides.labels, seed, **settings)
-    return classifier, settings | {"chosen_by": by}
-
-
-def _tried(
-    model: str,
-    strides: Labelled,
-    folds: Sequence[Fold],
-    seed: int,
-    candidates: Sequence[Mapping[str, Any]],
-) -> tuple[NDArray[np.float64], list[int]]:
-    """Mean balanced accuracy of each setting inside, and the epochs after which a network stopped."""
-    if model not in LINEAR:
-        folds = folds[:1]  # a network is chosen by the strides it is stopped by
-    elif len(candidates) == 1:
-        return np.zeros(1), [0]
-    figures = np.zeros(len(candidates))
-    epochs: list[int] = []
-    for fold in folds:
-        part = strides.take(np.concatenate([fold.train, fold.test]))
-        held = np.arange(len(part.labels)) >= len(fold.train)
-        for k, classifier in enumerate(
-            fit_each(model, part.values, part.labels, seed, candidates, held)
-        ):
-            answers = answered(classifier, part.values, np.flatnonzero(held))
-            figures[k] += balanced_accuracy(part.labels[held], answers) / len(folds)
-            epochs.append(int(classifier.hyper.get("epochs", 0)))
-            if figures[k] == 1.0:
-                break  # nothing later can be better, and the earlier wins a tie
-    return figures, epochs
-
-
-def answered(
-    classifier: Classifier, values: NDArray[np.float32], rows: NDArray[np.intp]
-) -> NDArray[np.str_]:
-    """Name the class with the highest score for each of some rows."""
-    best = classifier.scores(values[rows]).argmax(axis=1)
-    return np.array([classifier.classes[k] for k in best])
 
 
 def _judged(

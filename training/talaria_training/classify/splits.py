@@ -28,6 +28,7 @@ Kind = Literal["trial", "first-last", "across-sessions", "person"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FOLDS = 10
 INNER_FOLDS = 3
+"""Parts that strides to learn from are split into once more, single strides; people are split into `FOLDS`."""
 _FIRST = 0.7
 
 
@@ -112,10 +113,11 @@ def inner(kind: Kind, strides: Labelled, seed: int) -> tuple[list[Fold], Kind]:
         How they were split: in time where one session is left or a class has one person, and as single
         trials where recordings are too short for that.
     """
-    kinds: tuple[Kind, ...] = (kind, "first-last", "trial")
-    for tried in kinds[:-1]:
+    kinds: tuple[Kind, ...] = (kind, "first-last")
+    for tried in kinds:
         with suppress(ConfigError):
-            return split(tried, strides, seed, INNER_FOLDS), tried
+            parts = FOLDS if tried == "person" else INNER_FOLDS
+            return split(tried, strides, seed, parts), tried
     return split("trial", strides, seed, INNER_FOLDS), "trial"
 
 

@@ -14,9 +14,9 @@ _SAID = {
     "person": "by person: nobody is judged who was learned from",
 }
 _CLASSES_SHOWN = 12
-_NEAR = 0.05
+NEAR = 0.05
 """Splits whose balanced accuracies differ by less say the same."""
-_DOUBTFUL_P = 0.05
+DOUBTFUL_P = 0.05
 
 
 def accuracies(task: str, study: Mapping[str, Any]) -> Table:
@@ -117,13 +117,13 @@ def _together(model: str, by_person: Mapping[str, Any], by_trial: Mapping[str, A
     held, mixed = by_person["models"][model], by_trial["models"][model]
     fair, easy = held["balanced"]["value"], mixed["balanced"]["value"]
     said = f"{model}: trial-wise {easy:.3f}, with people held out {fair:.3f}"
-    if easy - fair < _NEAR:
+    if easy - fair < NEAR:
         return f"{said}: the same, so what was learned holds for people nobody has seen."
     dealt = mixed["permuted"]
     if dealt:
         mean = sum(dealt) / len(dealt)
         said += f"; trial-wise with labels dealt at random to people still {mean:.3f}"
-    if held["p"] is not None and held["p"] > _DOUBTFUL_P:
+    if held["p"] is not None and held["p"] > DOUBTFUL_P:
         return (
             f"{said}: the trial-wise figure comes from recognising the people, and nothing is shown about "
             "the groups."

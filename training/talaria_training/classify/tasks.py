@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import ConfigError
+from talaria_training.strides.checks import as_numbers
 from talaria_training.strides.table import COLUMNS, StrideTable
 
 Texts = NDArray[np.str_]
@@ -188,17 +189,9 @@ def _check_classes(labels: Texts, task: Task) -> None:
             f"All {len(labels)} strides have {classes[0]!r} in column {task.column}, and one class cannot be "
             "told from another: choose another column, or --where that leaves two."
         )
-    if not task.is_identity and len(classes) > _MOST_NUMBERS and all(map(_is_number, classes)):
+    if not task.is_identity and len(classes) > _MOST_NUMBERS and as_numbers(labels) is not None:
         raise ConfigError(
             f"Column {task.column} holds {len(classes)} different numbers stored as text ({classes[0]}, "
             f"{classes[1]}, ...), which are a measurement and not groups: name the groups, "
             f"--task {task.column}:{classes[0]}|{classes[1]}, or add a column that does."
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

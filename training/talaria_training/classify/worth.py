@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def worth(strides: Labelled, rows: Rows, answers: NDArray[np.str_], seed: int) -
     )
 
 
-def balanced_accuracy(true: NDArray[np.str_], given: NDArray[np.str_]) -> float:
+def balanced_accuracy(true: NDArray[Any], given: NDArray[Any]) -> float:
     """Mean over the classes that occur of the share of their strides answered right."""
     _, index = np.unique(true, return_inverse=True)
     return float(np.mean(np.bincount(index, weights=true == given) / np.bincount(index)))

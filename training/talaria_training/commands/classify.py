@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 
 from talaria_bridge.errors import ConfigError
 from talaria_training import scoring
-from talaria_training.classify import models, protocol, splits, stored, tables
+from talaria_training.classify import choosing, models, protocol, splits, stored, tables
 from talaria_training.classify.tasks import Labelled, Task, labelled
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
@@ -24,7 +25,15 @@ from talaria_training.commands.common import (
     names_in,
     out,
 )
+from talaria_training.commands.files import writing
 from talaria_training.engine import Engine, open_engine
+from talaria_training.explain import words
+from talaria_training.explain.faithful import perturbation
+from talaria_training.explain.plain import plain
+from talaria_training.explain.runs import spoiled_by
+from talaria_training.explain.tables import faithfulness
+from talaria_training.relevance.perturbation import PerturbationParams
+from talaria_training.relevance.rules import USUAL, preset
 from talaria_training.strides.table import StrideTable
 
 _DEALS_BESIDE = 20
@@ -60,6 +69,14 @@ def classify(
     ] = 200,
     folds: Annotated[int, typer.Option(min=2, help="At most, of trial and person.")] = splits.FOLDS,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    faithful: Annotated[
+        bool,
+        typer.Option(
+            "--faithful",
+            help="Explain every model too, and say how much faster accuracy falls where the most relevant "
+            "points go first than where points go at random.",
+        ),
+    ] = False,
     save: Annotated[
         Path | None, typer.Option("--out", help="Folder for a model learned from all strides.")
     ] = None,
@@ -80,13 +97,19 @@ def classify(
         deals = min(permutations, _DEALS_BESIDE)
         plans.append(protocol.Plan("trial", chosen, deals, folds, seed))
     document = _document(table, data, task, plans, runner)
+    lines = tables.sentences(document)
     out.print(*tables.tables(document))
-    for line in tables.sentences(document):
+    if faithful:
+        found = _spoil(data, plans[0], document["studies"][0])
+        out.print(faithfulness(found))
+        lines += [f"{name}: {words.faithful(one)[0]}" for name, one in found.items()]
+    for line in lines:
         out.print(line, highlight=False, soft_wrap=True)
     if save:
         _save(data, table, (chosen[0], kind, seed), task, save)
     if json_file:
-        scoring.write_json(json_file, document)
+        with writing(json_file):
+            scoring.write_json(json_file, document)
         out.print(f"Wrote {json_file}.")
 
 
@@ -108,6 +131,15 @@ def _document(
         "channels": [channel.name for channel in table.channels],
         "studies": studies,
     }
+
+
+def _spoil(data: Labelled, plan: protocol.Plan, study: dict[str, Any]) -> dict[str, Any]:
+    """Add to every model of a study what replacing points did, and return the models."""
+    how, rules = PerturbationParams(), preset(USUAL)
+    for model, found in study["models"].items():
+        spoiled = spoiled_by(data, replace(plan, models=(model,)), study, rules, how, bar)
+        found["perturbation"] = plain(perturbation(spoiled, how, plan.seed))
+    return dict(study["models"])
 
 
 def _models(text: str, save: Path | None) -> tuple[str, ...]:
@@ -151,7 +183,7 @@ def _save(
     folder: Path,
 ) -> None:
     model, kind, seed = how
-    classifier, settings = protocol.learn(model, kind, data, seed)
+    classifier, settings = choosing.learn(model, kind, data, seed)
     about: Mapping[str, Any] = {
         "task": task,
         "channels": [channel.name for channel in table.channels],
@@ -162,5 +194,6 @@ def _save(
         "settings": settings,
         "seed": seed,
     }
-    stored.save(classifier, folder, about)
+    with writing(folder):
+        stored.save(classifier, folder, about)
     out.print(f"Wrote {folder}.")

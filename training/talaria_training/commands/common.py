@@ -40,7 +40,7 @@ LogDirOption = Annotated[
     Path | None, typer.Option("--log-dir", help="Write the run's curves there for TensorBoard.")
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Where to write all rows.")]
-WorkersOption = Annotated[int, typer.Option(help="Processes to use; 0 means all cores.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="Processes to use; 0 means all cores.")]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from talaria_bridge.errors import ConfigError, RecordingError
-from talaria_training import against_page, against_words, explained, explained_page, scoring
+from talaria_bridge.errors import ConfigError
+from talaria_training import scoring
 from talaria_training.classify import models, splits
 from talaria_training.classify.tasks import Labelled, Task, labelled
 from talaria_training.commands.app import app
@@ -23,9 +23,14 @@ from talaria_training.commands.common import (
     conditions_of,
     out,
 )
+from talaria_training.commands.files import writing
 from talaria_training.commands.strides import Recordings, from_recordings
 from talaria_training.engine import open_engine
-from talaria_training.relevance.rules import PRESETS
+from talaria_training.explain import document as explained
+from talaria_training.explain import page as explained_page
+from talaria_training.explain.against import document as against_document
+from talaria_training.explain.against import page as against_page
+from talaria_training.relevance.rules import PRESETS, USUAL
 from talaria_training.strides.cut import Cutting
 from talaria_training.strides.signals import Signals
 from talaria_training.strides.table import StrideTable
@@ -49,7 +54,7 @@ def explain(
         str | None, typer.Option(help=f"{', '.join(splits.KINDS)}; by default as in classify.")
     ] = None,
     model: Annotated[str, typer.Option(help=f"One of {', '.join(models.MODELS)}.")] = "svm",
-    rules: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "composite",
+    rules: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = USUAL,
     where: Annotated[
         list[str] | None, typer.Option(help="Only strides with COLUMN=a,b; may be given again.")
     ] = None,
@@ -84,11 +89,13 @@ def explain(
     workers: WorkersOption = 0,
 ) -> None:
     """Say what told people or groups apart, or (--against) where a person differs from a group."""
-    _check_report(report)
+    _check(
+        report, strides, against, {"person": person, "condition": condition, "estimator": estimator}
+    )
     if against is not None:
         group = _narrowed(StrideTable.load(against), where, "the population", "--where condition=")
         mine = _one_of(_strides_of(strides, group, estimator), person, condition)
-        document = against_words.document(mine, group)
+        document = against_document.document(mine, group)
         _write(report, against_page.page(document), document, json_file, _told(document))
         return
     table = StrideTable.load(strides)
@@ -166,21 +173,29 @@ def _write(
     for sentence in sentences:
         if sentence:
             out.print(sentence, highlight=False, markup=False, soft_wrap=True)
-    try:
+    with writing(report):
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(page, encoding="utf-8")
         if json_file:
             scoring.write_json(json_file, document)
-    except OSError as error:
-        raise RecordingError(
-            f"{error.filename} cannot be written ({error.strerror}): give another path."
-        ) from None
     out.print(f"Wrote {report}{f' and {json_file}' if json_file else ''}.", soft_wrap=True)
 
 
-def _check_report(report: Path) -> None:
+def _check(report: Path, strides: Path, against: Path | None, of_one: Mapping[str, object]) -> None:
+    """Refuse, before any work, a page that is none and options that would do nothing."""
     if report.suffix != ".html":
         raise ConfigError(f"--report {report} must end in .html: it is a page.")
+    given = [name for name, value in of_one.items() if value is not None]
+    if against is None and given:
+        raise ConfigError(
+            f"--{given[0]} is about the person held --against a population: give the population, or choose "
+            "strides with --where."
+        )
+    if "estimator" in given and strides.suffix == ".npz":
+        raise ConfigError(
+            f"--estimator is for recordings, and {strides} is a stride table, whose channels are what they "
+            "are: leave it out."
+        )
 
 
 def _model(name: str) -> str:

@@ -326,7 +326,7 @@ def _ship(
 
     def write(new: Path) -> None:
         artefacts.release(net, about, new, [t.features for t in trials[:2]], band)
-        _write_report(new, "acceptance", found)
+        _write_report(new, artefacts.ACCEPTED, found)
 
     shelf.ship(folder, write)
 

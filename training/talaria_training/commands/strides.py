@@ -19,6 +19,7 @@ from talaria_bridge.errors import ConfigError, RecordingError
 from talaria_training import artefacts
 from talaria_training.commands.app import app
 from talaria_training.commands.common import PeopleOption, bar, err, load_people, names_in, out
+from talaria_training.commands.files import writing
 from talaria_training.networks import GaitNet
 from talaria_training.strides.c3d_events import C3dCutting, read_c3d
 from talaria_training.strides.cut import Cutting, cut_strides, session_of
@@ -189,12 +190,8 @@ def _note(said: str) -> None:
 def _write(table: StrideTable, file: Path) -> None:
     if file.suffix != ".npz":
         raise ConfigError(f"--out {file} must end in .npz: strides are kept as a numpy archive.")
-    try:
+    with writing(file):
         table.save(file)
-    except OSError as error:
-        raise RecordingError(
-            f"{file} cannot be written ({error.strerror}): give another path with --out."
-        ) from None
 
 
 def show(table: StrideTable, file: Path) -> None:

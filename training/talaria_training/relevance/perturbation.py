@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import ConfigError, RecordingError
+from talaria_training.classify.worth import RESAMPLES
 from talaria_training.relevance.explain import batches
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,6 @@ Order = Literal["most", "random", "least"]
 ORDERS: tuple[Order, ...] = ("most", "random", "least")
 
 _BATCH = 1000
-_RESAMPLES = 2000
 _EDGES_PERCENT = (2.5, 97.5)
 
 
@@ -244,10 +244,10 @@ def _measured(fraction: Floats, found: Floats, people: NDArray[np.str_], seed: i
     areas = 0.5 * (curves[:, :, 1:] + curves[:, :, :-1]).mean(axis=2)
     below = areas[ORDERS.index("random")] - areas
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(unique), size=(_RESAMPLES, len(unique)))
+    drawn = rng.integers(len(unique), size=(RESAMPLES, len(unique)))
 
     def named(values: Floats) -> dict[Order, Estimate]:
-        return {order: _estimate(row, drawn) for order, row in zip(ORDERS, values, strict=True)}
+        return {order: estimate(row, drawn) for order, row in zip(ORDERS, values, strict=True)}
 
     mean = curves.mean(axis=-1)
     accuracy, score = (dict(zip(ORDERS, mean[:, k], strict=True)) for k in range(2))
@@ -264,6 +264,7 @@ def _measured(fraction: Floats, found: Floats, people: NDArray[np.str_], seed: i
     )
 
 
-def _estimate(values: Floats, drawn: NDArray[np.int64]) -> Estimate:
+def estimate(values: Floats, drawn: NDArray[np.int64]) -> Estimate:
+    """Mean over people (people,), and its interval over resamples (times, people) of them by number."""
     low, high = np.percentile(values[drawn].mean(axis=1), _EDGES_PERCENT)
     return Estimate(float(values.mean()), float(low), float(high))

@@ -187,6 +187,8 @@ class Rules:
     rest: Epsilon = Epsilon()
 
 
+USUAL = "composite"
+"""What is used where nobody asks for another assignment."""
 PRESETS: Mapping[str, Rules] = MappingProxyType(
     {
         "zero": Rules(Epsilon(0.0), Epsilon(0.0), rest=Epsilon(0.0)),

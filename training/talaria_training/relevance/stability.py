@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from talaria_bridge.errors import ConfigError
+from talaria_training.relevance.summary import pooled
 from talaria_training.strides.table import Channel
 
 Floats = NDArray[np.float64]
@@ -56,9 +57,7 @@ def stability(maps: Floats, channels: Sequence[Channel]) -> Stability:
         raise ConfigError(
             f"Stability over seeds was asked of {len(maps)} network: train two or more."
         )
-    names = list(dict.fromkeys(channel.group for channel in channels))
-    belongs = np.array([[c.group == name for name in names] for c in channels], dtype=float)
-    joints = 100.0 * maps.sum(axis=2) @ belongs
+    joints, names = pooled(100.0 * maps.sum(axis=2), [channel.group for channel in channels])
     ranks = _rank_correlations(maps.reshape(len(maps), -1))
     among = _rank_correlations(joints) if len(names) > 2 else np.array([np.nan])
     spread = joints.std(axis=0, ddof=1)

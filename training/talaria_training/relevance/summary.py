@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
+from talaria_training.classify.worth import RESAMPLES
 from talaria_training.strides.table import Channel
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,6 @@ Convention = Literal["positive", "absolute", "net"]
 EARLY_PERCENT = 47
 """Last percent of the early phase: Xu et al. 2022 compare 1-47 % of stance with 48-100 %."""
 _BATCH = 2000
-_RESAMPLES = 2000
 _LEVEL = 0.95
 
 
@@ -176,8 +176,8 @@ def summarise(
     curve = _percent(per_point, weights)
     return Summary(
         table(per_channel, [channel.name for channel in channels]),
-        table(*_pooled(per_channel, joints)),
-        table(*_pooled(per_channel, planes)),
+        table(*pooled(per_channel, joints)),
+        table(*pooled(per_channel, planes)),
         table(phases, names),
         curve,
         len(np.unique(found.people)),
@@ -192,12 +192,12 @@ def phase_mask(points: int, last_percent: float = EARLY_PERCENT) -> NDArray[np.b
 
 def percent_per_person(found: PersonMaps, channels: Sequence[Channel]) -> Mapping[str, Floats]:
     """Percent (M,) of each person's relevance at each joint, for every row of `found`."""
-    pooled, names = _pooled(found.maps.sum(axis=2), [channel.group for channel in channels])
-    return {name: 100.0 * pooled[:, k] for k, name in enumerate(names)}
+    joints, names = pooled(found.maps.sum(axis=2), [channel.group for channel in channels])
+    return {name: 100.0 * joints[:, k] for k, name in enumerate(names)}
 
 
-def _pooled(per_channel: Floats, labels: Sequence[str]) -> tuple[Floats, list[str]]:
-    """Add up the columns of one label; labels keep the order in which they first come."""
+def pooled(per_channel: Floats, labels: Sequence[str]) -> tuple[Floats, list[str]]:
+    """Add up the columns (M, channels) of one label; labels keep the order in which they first come."""
     names = list(dict.fromkeys(labels))
     belongs = np.array([[label == name for name in names] for label in labels], dtype=float)
     return per_channel @ belongs, names
@@ -207,7 +207,7 @@ def _resampled(found: PersonMaps, seed: int) -> Floats:
     """Percent (1 + resamples, M) that a row weighs: plainly, then with people drawn with replacement."""
     unique, index = np.unique(found.people, return_inverse=True)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(unique), np.full(len(unique), 1.0 / len(unique)), size=_RESAMPLES)
+    drawn = rng.multinomial(len(unique), np.full(len(unique), 1.0 / len(unique)), size=RESAMPLES)
     counts = np.concatenate([np.ones((1, len(unique))), drawn])[:, index]
     whole = counts @ found.maps.sum(axis=(1, 2))
     if not whole[0] > 0.0:

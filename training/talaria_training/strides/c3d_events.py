@@ -21,6 +21,7 @@ from talaria_bridge.errors import RecordingError
 from talaria_edge.kinematics import SIDES
 from talaria_training.data.c3d import open_c3d
 from talaria_training.strides.archive import Archive, Progress, open_archive, silent
+from talaria_training.strides.events import LONGEST_S, SHORTEST_S
 from talaria_training.strides.resample import at_percent
 from talaria_training.strides.table import POINTS, Channel, StrideTable
 
@@ -35,8 +36,8 @@ FORCE_CHANNEL = Channel("GRF_V", "force", "vertical", "BW")
 """Horizontal forces are left out: their axes are the laboratory's, and people walk both ways."""
 SOURCE = "C3D files with events: joint angles of the laboratory's own model, from optical markers."
 
-_LONGEST_S = {"stride": 2.5, "stance": 1.6}
-_SHORTEST_S = {"stride": 0.4, "stance": 0.15}
+_LONGEST_S = {"stride": LONGEST_S, "stance": 1.6}
+_SHORTEST_S = {"stride": SHORTEST_S, "stance": 0.15}
 _LOADED = 0.9
 """Share of a stance that a plate must have measured for its force to count."""
 _GRAVITY_MS2 = 9.80665

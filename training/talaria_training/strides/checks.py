@@ -47,7 +47,7 @@ def check_finite(values: NDArray[np.float32], names: Sequence[str]) -> None:
     if gaps.any():
         worst = int(gaps.sum(axis=0).argmax())
         others = int(gaps.any(axis=0).sum()) - 1
-        more = f" (and {others} other channels have gaps)" if others else ""
+        more = f" (and {others} more of the channels)" if others else ""
         raise RecordingError(
             f"Channel {names[worst]} is not a number in {gaps[:, worst].sum()} of "
             f"{len(gaps)} strides{more}: leave out these strides or this channel."

@@ -96,8 +96,9 @@ def cut_strides(
             note(f"{trial.name}: left out, it has no reference angles")
     if not measured:
         raise RecordingError(
-            "None of these recordings has reference angles: label them, or cut sensor axes (--signals imu) or "
-            "a model's angles (--signals estimate)."
+            "None of these recordings has reference angles: label them, let a model estimate them (strides "
+            "make --signals estimate --model, explain --estimator), or cut sensor axes (strides make "
+            "--signals imu)."
         )
     wanted = _common(how.signals, [s for _, s in measured], note)
     cuts = [_cut(trial, series[:, :, wanted], how, net, note) for trial, series in measured]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,8 +88,7 @@ def _warnings(table: StrideTable, sessions: Mapping[str, int]) -> list[str]:
     found = [w for name, column in table.columns.items() for w in _of_column(name, column, table)]
     once = sorted(person for person, count in sessions.items() if count == 1)
     if once:
-        who = "Everybody" if len(once) == len(sessions) else f"{once[0]} and {len(once) - 1} others"
-        who = once[0] if len(once) == 1 < len(sessions) else who
+        who = "Everybody" if len(once) == len(sessions) else _some(once)
         found.append(
             f"{who} has one session only: telling people apart there is telling one session from another."
         )
@@ -101,6 +100,11 @@ def _warnings(table: StrideTable, sessions: Mapping[str, int]) -> list[str]:
     if still:
         found.append(f"Channel {', '.join(still)} never changes: nothing can be told by it.")
     return found
+
+
+def _some(names: Sequence[str]) -> str:
+    others = len(names) - 1
+    return f"{names[0]} and {others} other{'s' * (others > 1)}" if others else names[0]
 
 
 def _of_column(name: str, column: NDArray[np.str_], table: StrideTable) -> list[str]:

@@ -24,12 +24,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise RecordingError("is one array and no .npz table: write it with numpy.savez.")
             with stored:
                 return {name: _plain(name, stored) for name in stored.files}
-    except RecordingError:
+    except RecordingError:  # a ValueError too
         raise
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise RecordingError(
-            f"cannot be read as a stride table ({error}): make one with `talaria-train strides make`."
-        ) from None
+    except OSError as error:
+        why = "it is a folder" if path.is_dir() else error.strerror or str(error)
+    except (zipfile.BadZipFile, EOFError, ValueError):
+        why = "it is no .npz archive"
+    raise RecordingError(
+        f"cannot be read as a stride table ({why}): make one with `talaria-train strides make`."
+    )
 
 
 def _plain(name: str, stored: Any) -> NDArray[Any]:

@@ -89,7 +89,12 @@ def _loaded(path: Path) -> dict[str, Array]:
     from scipy.io.matlab import MatReadError  # noqa: PLC0415
 
     if not path.is_file():
-        raise RecordingError(f"{path} does not exist: check the path.")
+        what = (
+            "is a folder: give a .mat file in it"
+            if path.is_dir()
+            else "does not exist: check the path"
+        )
+        raise RecordingError(f"{path} {what}.")
     try:
         found = loadmat(path)
     except (OSError, ValueError, TypeError, MatReadError, NotImplementedError) as error:

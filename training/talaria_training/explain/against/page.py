@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from talaria_training.against_words import UNITS
-from talaria_training.explained_style import html, key, shade_key
-from talaria_training.svg import Band, Line, Plot, draw
-from talaria_training.svg_maps import HeatMap, draw_map, shades
+from talaria_edge.svg import Band, Line, Plot, draw
+from talaria_training.explain.maps import HeatMap, draw_map, shades
+from talaria_training.explain.style import html, key, shade_key
+from talaria_training.explain.wording import unit_mark
 
 Document = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ _OF = {"l": " of the left leg", "r": " of the right leg", "": ""}
 
 
 def page(document: Document) -> str:
-    """Lay out what `talaria_training.against_words.document` found as HTML."""
+    """Lay out what `talaria_training.explain.against.document.document` found as HTML."""
     title = f"{document['person']} against {len(document['group']['people'])} people"
     body = "\n".join(
         (
@@ -89,11 +89,7 @@ def _plot(curve: Mapping[str, Any], bound: float, cycle: str) -> Plot:
         Line("person", x.tolist(), person.tolist()),
     )
     title = f"{curve['side']} {curve['channel']}".strip()
-    return Plot(title, f"{cycle}, %", _unit(curve["unit"]), lines, bands)
-
-
-def _unit(unit: str) -> str:
-    return UNITS.get(unit, unit).strip()
+    return Plot(title, f"{cycle}, %", unit_mark(curve["unit"]), lines, bands)
 
 
 def _map(d: Document) -> str:
@@ -144,12 +140,12 @@ def _span_row(span: Mapping[str, Any]) -> str:
     return (
         f"<tr><td>{_name(span)}</td>"
         f"<td>{span['from_percent']:g}</td><td>{span['to_percent']:g}</td><td>{span['at_percent']:g}</td>"
-        f"<td>{span['difference']:+.2f} {_unit(span['unit'])}</td><td>{span['z']:+.1f}</td></tr>"
+        f"<td>{span['difference']:+.2f} {unit_mark(span['unit'])}</td><td>{span['z']:+.1f}</td></tr>"
     )
 
 
 def _curve_row(curve: Mapping[str, Any]) -> str:
-    largest, unit = curve["largest"], _unit(curve["unit"])
+    largest, unit = curve["largest"], unit_mark(curve["unit"])
     return (
         f"<tr><td>{_name(curve)}</td>"
         f"<td>{largest['mean_difference']:+.2f} {unit}</td><td>{largest['difference']:+.2f} {unit}</td>"

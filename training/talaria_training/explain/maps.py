@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from talaria_training.svg import ticks
+from talaria_edge.svg import ticks
 
 SHADES = 12
 """Style classes ``s0`` (nothing) to ``s11`` (most)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from talaria_training.svg_maps import SHADES
+from talaria_training.explain.maps import SHADES
 
 Colour = tuple[int, int, int]
 _LIGHT: tuple[Colour, ...] = ((205, 211, 219), (240, 170, 60), (160, 12, 40))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,39 +15,35 @@ from talaria_training.classify.models import Classifier, fit
 from talaria_training.classify.splits import Fold, split
 from talaria_training.classify.tasks import Labelled
 from talaria_training.engine import Engine
+from talaria_training.explain.faithful import PersonSpoiled, spoiled
 from talaria_training.relevance.explain import class_index, explain
-from talaria_training.relevance.perturbation import (
-    ORDERS,
-    PerturbationParams,
-    Spoiled,
-    faithfulness,
-)
+from talaria_training.relevance.perturbation import PerturbationParams
 from talaria_training.relevance.rules import Rules
 
-Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Bar = Callable[[str, int], AbstractContextManager[Callable[..., object]]]
 """Opens a progress bar of a name and a number of steps; what it yields takes one step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PersonSpoiled:
-    """What replacing points did to one person's strides.
+class FoldRelevance:
+    """Strides that judged one fold, and why they were answered so.
 
     Attributes
     ----------
-    person : str
-    strides : int
-    curves : ndarray, shape (2, orders, steps + 1)
-        Share named rightly, and score of the true class; orders as in `ORDERS`.
-    areas : ndarray, shape (2, orders)
-        Mean heights of the curves.
+    classifier : Classifier
+    rows : ndarray of int, shape (n,)
+        The strides.
+    target : ndarray of int, shape (n,)
+        Their true class's place among the classifier's.
+    relevance : ndarray, shape (n, channels, points)
+        For the true class.
     """
 
-    person: str
-    strides: int
-    curves: Floats
-    areas: Floats
+    classifier: Classifier
+    rows: Rows
+    target: Rows
+    relevance: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,19 +98,57 @@ def run(
     model = plan.models[0]
     with bar(f"Judging {model}", len(protocol.jobs_of(strides, plan))) as done:
         study = protocol.study(strides, plan, engine, done)
+    parts, found = [], []
+    for fold in _folds(strides, plan, study, rules, bar):
+        parts.append(fold)
+        if spoil is not None:
+            found += _spoiled(strides, fold, spoil)
+    return Run(
+        study,
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.relevance for part in parts]),
+        tuple(found),
+    )
+
+
+def spoiled_by(
+    strides: Labelled,
+    plan: protocol.Plan,
+    study: Mapping[str, Any],
+    rules: Rules,
+    spoil: PerturbationParams,
+    bar: Bar,
+) -> list[PersonSpoiled]:
+    """Explain a plan's first model as a study of it judged, and spoil its strides, one fold at a time."""
+    return [
+        one
+        for fold in _folds(strides, plan, study, rules, bar)
+        for one in _spoiled(strides, fold, spoil)
+    ]
+
+
+def _folds(
+    strides: Labelled,
+    plan: protocol.Plan,
+    study: Mapping[str, Any],
+    rules: Rules,
+    bar: Bar,
+) -> Iterator[FoldRelevance]:
+    model = plan.models[0]
     folds = split(plan.split, strides, plan.seed, plan.folds)
-    relevance, spoiled = [], []
     with bar(f"Explaining {model}", len(folds)) as done:
         for fold, settings in zip(folds, study["models"][model]["settings"], strict=True):
             classifier = learned(model, strides, fold, settings, plan.seed)
             target = class_index(classifier.classes, strides.labels[fold.test])
             found = explain(classifier, strides.values[fold.test], target, rules)
-            if spoil is not None:
-                spoiled += _spoiled(classifier, strides, fold, found, target, spoil)
-            relevance.append(found)
+            yield FoldRelevance(classifier, fold.test, target, found)
             done()
-    rows = np.concatenate([fold.test for fold in folds])
-    return Run(study, rows, np.concatenate(relevance), tuple(spoiled))
+
+
+def _spoiled(
+    strides: Labelled, fold: FoldRelevance, spoil: PerturbationParams
+) -> list[PersonSpoiled]:
+    return spoiled(fold.classifier, strides, fold.rows, fold.relevance, fold.target, spoil)
 
 
 def learned(
@@ -125,53 +158,3 @@ def learned(
     told = {name: value for name, value in settings.items() if name != "chosen_by"}
     part = strides.take(fold.train)
     return fit(model, part.values, part.labels, seed, **told)
-
-
-def _spoiled(
-    classifier: Classifier,
-    strides: Labelled,
-    fold: Fold,
-    relevance: NDArray[np.float32],
-    target: Rows,
-    params: PerturbationParams,
-) -> list[PersonSpoiled]:
-    """Spoil each person's strides by themselves, so that folds can be put together over people."""
-    person = strides.person[fold.test]
-    names = np.unique(person).tolist()
-    each = replace(params, strides=max(1, params.strides // len(np.unique(strides.person))))
-    found = []
-    for k, name in enumerate(names):
-        mine = np.flatnonzero(person == name)
-        of_one = Spoiled(
-            strides.values[fold.test[mine]],
-            relevance[mine],
-            target[mine],
-            person[mine],
-            classifier.mean,
-            classifier.scale,
-        )
-        done = faithfulness(classifier.scores, of_one, each, seed=k)
-        curves = np.array([[by[o] for o in ORDERS] for by in (done.accuracy, done.score)])
-        areas = np.array(
-            [[by[o].value for o in ORDERS] for by in (done.accuracy_area, done.score_area)]
-        )
-        found.append(PersonSpoiled(name, done.strides, curves, areas))
-    return found
-
-
-def by_person(spoiled: tuple[PersonSpoiled, ...]) -> tuple[Floats, Floats]:
-    """Put each person's folds together, strides weighing the same.
-
-    Returns
-    -------
-    curves : ndarray, shape (people, 2, orders, steps + 1)
-    areas : ndarray, shape (people, 2, orders)
-    """
-    people: dict[str, list[PersonSpoiled]] = defaultdict(list)
-    for one in spoiled:
-        people[one.person].append(one)
-    weights = [[one.strides for one in several] for several in people.values()]
-    several = list(zip(people.values(), weights, strict=True))
-    curves = [np.average([one.curves for one in ones], axis=0, weights=w) for ones, w in several]
-    areas = [np.average([one.areas for one in ones], axis=0, weights=w) for ones, w in several]
-    return np.array(curves), np.array(areas)

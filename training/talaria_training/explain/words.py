@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from talaria_training.classify.tables import DOUBTFUL_P, NEAR
+from talaria_training.classify.worth import RESAMPLES
+from talaria_training.explain.wording import listed, percent
+
 Document = Mapping[str, Any]
 
 MODEL_NAMES = {
@@ -45,15 +49,17 @@ _RULES = {
     "the first layer flat",
     "z-plus": "the z+ rule (alpha 1, beta 0) everywhere",
 }
-_DOUBTFUL = 0.05
+_MOST_NAMED = 6
 
 
 def decision(d: Document) -> tuple[str, bool]:
     """Say in a sentence how well classes are told apart, and whether that is more than chance."""
     about, result = d["about"], d["result"]
     balanced, classes = result["balanced"], len(result["classes"])
-    who = f"{classes} people" if about["is_identity"] else _listed(result["classes"])
-    is_shown = balanced["low"] > 1.0 / classes and (result["p"] is None or result["p"] <= _DOUBTFUL)
+    who = f"{classes} people" if about["is_identity"] else _told_apart(result["classes"])
+    is_shown = balanced["low"] > 1.0 / classes and (
+        result["p"] is None or result["p"] <= DOUBTFUL_P
+    )
     said = (
         f"The {MODEL_NAMES[about['model']]} tells {who} apart in {percent(balanced['value'])} of strides "
         f"(every class weighing the same; 95 % interval {percent(balanced['low'])} to "
@@ -94,7 +100,7 @@ def trial_wise(d: Document) -> str:
         f"Split by single strides, the published way, it would be {percent(easy)} "
         f"({percent(other['balanced']['low'])} to {percent(other['balanced']['high'])})"
     )
-    if easy - fair < 0.05:
+    if easy - fair < NEAR:
         return f"{said}: much the same."
     return f"{said}: what it gains there it gains by recognising the people."
 
@@ -181,13 +187,13 @@ def methods(d: Document) -> str:
             f"{_SPLITS[about['split']][1].format(folds=len(d['folds']))} ({_folds(d)}).",
             f"Channels were standardised by mean curve and spread of the training strides. Model: "
             f"{MODEL_NAMES[about['model']]}, classes weighted alike; settings were chosen by splitting "
-            f"the training strides once more: {_settings(result)}.",
+            f"the training strides once more{_rule(result)}: {_settings(result)}.",
             f"Accuracy is the mean over classes of the share of strides answered right; its 95 % interval "
-            f"resamples {result['resampled']} 2000 times{_permuted(d)}",
+            f"resamples {result['resampled']} {RESAMPLES} times{_permuted(d)}",
             f"Relevance: layer-wise relevance propagation from the true class's score before softmax, "
             f"{_rules(about)}; every judged stride was explained by the model that had not "
             "learned from it. Shares are of positive relevance, strides weighing the same within a person "
-            "and people within the whole; their 95 % intervals resample people 2000 times.",
+            f"and people within the whole; their 95 % intervals resample people {RESAMPLES} times.",
             f"Faithfulness: blocks of {d['perturbation']['block_points']} points of a channel were replaced "
             f"by the training mean, up to {percent(d['perturbation']['fraction'][-1])} of all, on "
             f"{d['perturbation']['strides']} strides; areas are means over people.",
@@ -211,6 +217,12 @@ def _folds(d: Document) -> str:
 def _span(values: list[int]) -> str:
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low} to {high}"
+
+
+def _rule(result: Mapping[str, Any]) -> str:
+    if any(settings["chosen_by"] != "person" for settings in result["settings"]):
+        return ""
+    return " by people, the most regularised of those within one standard error of the best"
 
 
 def _settings(result: Mapping[str, Any]) -> str:
@@ -251,12 +263,5 @@ def _software(d: Document) -> str:
     return ", ".join(f"{name} {number}" for name, number in d["versions"].items())
 
 
-def percent(share: float) -> str:
-    """Write a share in percent."""
-    return f"{100.0 * share:.1f} %"
-
-
-def _listed(names: list[str]) -> str:
-    if len(names) > 6:
-        return f"{len(names)} groups"
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def _told_apart(names: list[str]) -> str:
+    return f"{len(names)} groups" if len(names) > _MOST_NAMED else listed(names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
-from talaria_training import explained_words as words
 from talaria_training.classify import protocol
 from talaria_training.classify.models import LINEAR
 from talaria_training.classify.splits import FOLDS, Kind
 from talaria_training.classify.tasks import Labelled
 from talaria_training.engine import Engine
-from talaria_training.explained_runs import Bar, PersonSpoiled, Run, by_person, run
-from talaria_training.relevance.perturbation import ORDERS, PerturbationParams
-from talaria_training.relevance.rules import preset
+from talaria_training.explain import words
+from talaria_training.explain.faithful import perturbation
+from talaria_training.explain.plain import plain
+from talaria_training.explain.runs import Bar, Run, run
+from talaria_training.relevance.perturbation import PerturbationParams
+from talaria_training.relevance.rules import USUAL, preset
 from talaria_training.relevance.stability import stability
 from talaria_training.relevance.summary import (
     Convention,
@@ -42,8 +43,6 @@ MOST_GROUPS = 4
 """More classes than this, or people as classes, are drawn as one mean curve."""
 _CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 _PACKAGES = ("talaria", "numpy", "scipy", "scikit-learn", "torch")
-_RESAMPLES = 2000
-_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Question:
     task: str
     split: Kind
     model: str
-    rules: str = "composite"
+    rules: str = USUAL
     permutations: int = 200
     seeds: int = 1
     seed: int = 0
@@ -124,7 +123,7 @@ def document(
         "folds": first.study["folds"],
         "groups": _groups(strides, first, maps),
         "summary": _summary(strides, first, table.channels, table.cycle),
-        "perturbation": _perturbation(first.spoiled, spoil, question.seed),
+        "perturbation": perturbation(first.spoiled, spoil, question.seed),
         "seeds": _seeds([first, *again], question, strides, table.channels),
         "versions": _versions(),
     }
@@ -217,7 +216,7 @@ def _summary(
     for convention in _CONVENTIONS:
         maps = person_maps(first.relevance, person, None, convention)
         # Where more spoke against than for, there are no net shares.
-        with suppress(RecordingError):
+        with suppress(*([RecordingError] if convention == "net" else [])):
             found["by"][convention] = _shares(summarise(maps, channels, cycle), channels)
         if convention == "positive":
             found["people"] = maps.people
@@ -250,36 +249,6 @@ def _shares(summary: Summary, channels: Sequence[Channel]) -> dict[str, Any]:
     return found
 
 
-def _perturbation(
-    spoiled: tuple[PersonSpoiled, ...], params: PerturbationParams, seed: int
-) -> dict[str, Any]:
-    curves, areas = by_person(spoiled)
-    below = areas[:, :, [ORDERS.index("random")]] - areas
-    drawn = np.random.default_rng(seed).integers(len(areas), size=(_RESAMPLES, len(areas)))
-    found: dict[str, Any] = {
-        "orders": ORDERS,
-        "fraction": np.linspace(0.0, params.upto, params.steps + 1),
-        "block_points": params.block_points,
-        "people": len(areas),
-        "strides": sum(one.strides for one in spoiled),
-    }
-    for k, what in enumerate(("accuracy", "score")):
-        found[what] = {
-            order: {
-                "curve": curves[:, k, o].mean(axis=0),
-                "area": _estimate(areas[:, k, o], drawn),
-                "below_random": _estimate(below[:, k, o], drawn),
-            }
-            for o, order in enumerate(ORDERS)
-        }
-    return found
-
-
-def _estimate(values: Floats, drawn: NDArray[np.int64]) -> dict[str, float]:
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
-
-
 def _seeds(
     runs: Sequence[Run], question: Question, strides: Labelled, channels: Sequence[Channel]
 ) -> dict[str, Any] | None:
@@ -302,16 +271,3 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def plain(value: Any) -> Any:
-    """Turn arrays into lists, round to six digits, and make what is no number None."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
-    return value

@@ -1,19 +1,19 @@
-"""A comparison of a person with a group as plain numbers, and in sentences for who treats the person."""
+"""A comparison of a person with a group in sentences, for who treats the person."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from talaria_training.against import LARGE, LEVEL, Comparison, Held, Span, compare
-from talaria_training.explained import plain
+from talaria_training.explain.against.band import LARGE, LEVEL, Held, Span
+from talaria_training.explain.against.compare import Comparison
+from talaria_training.explain.wording import behind_number, listed
 from talaria_training.strides.table import Channel, StrideTable
 
 _MOST_SAID = 8
 _FEW_STRIDES = 10
-_SIDE = {"l": "left ", "r": "right ", "": ""}
+SIDE = {"l": "left ", "r": "right ", "": ""}
 _MORE = {
     "hip_flexion": ("hip", "more flexed", "less flexed"),
     "knee_angle": ("knee", "more flexed", "less flexed"),
@@ -22,104 +22,37 @@ _MORE = {
     "hip_rotation": ("hip", "more turned inward", "less turned inward"),
 }
 """Joint, and what more and less of each of Talaria's angles is called (docs/frames.md)."""
-UNITS = {"deg": "°", "1": "", "m/s2": " m/s²"}
 
 
-def document(person: StrideTable, group: StrideTable) -> dict[str, Any]:
-    """Hold a person against a group; errors as of `talaria_training.against.compare`.
+def values_of(table: StrideTable, column: str) -> list[str]:
+    """List the known values of a column."""
+    return [value for value in np.unique(table.column(column)).tolist() if value]
+
+
+def percent_of_cycle(point: int, points: int) -> float:
+    """Place of a point in the cycle, in percent."""
+    return round(100.0 * point / (points - 1), 1)
+
+
+def said(
+    found: Comparison, person: StrideTable, group: StrideTable, strides: int
+) -> dict[str, Any]:
+    """Say what a comparison found, how often it would be wrong, and what to mind before relying on it.
+
+    Parameters
+    ----------
+    found : Comparison
+    person, group : StrideTable
+        As they were compared.
+    strides : int
+        Of the leg that has fewer.
 
     Returns
     -------
     dict
-        Of plain numbers, texts, lists and None, ready for JSON.
+        ``decision``, ``legs``, ``symmetry``, ``alarms`` and ``caveats`` are sentences; ``is_different`` says
+        whether anything is outside the band, and ``more`` how many spans are not among the sentences.
     """
-    found = compare(person, group)
-    names = found.sides if found.symmetry is None else ("l", "r")
-    counts = [int((person.column("side") == s).sum()) if s else len(person) for s in names]
-    numbers: dict[str, Any] = plain(
-        {
-            "person": person.column("person")[0].item(),
-            "condition": _values(person, "condition"),
-            "strides": dict(zip(names, counts, strict=True)),
-            "cycle": person.cycle,
-            "channels": [{"name": c.name, "unit": c.unit} for c in person.channels],
-            "group": {
-                "people": found.people,
-                "condition": _values(group, "condition"),
-                "dropped": found.dropped,
-                "was_inside": found.was_inside,
-            },
-            "level": LEVEL,
-            "sides": found.sides,
-            "legs": _numbers(found.legs, person, [_SIDE[side] for side in found.sides]),
-            "symmetry": found.symmetry and _numbers(found.symmetry, person, ["right less left "]),
-        }
-    )
-    return numbers | {"said": _said(found, person, group, min(counts))}
-
-
-def _values(table: StrideTable, column: str) -> list[str]:
-    return [value for value in np.unique(table.column(column)).tolist() if value]
-
-
-def _numbers(held: Held, table: StrideTable, rows: Sequence[str]) -> dict[str, Any]:
-    return {
-        "bound": held.bound,
-        "alarms": len(held.alarms),
-        "tried": held.tried,
-        "spans": [_span(span, table, rows) for span in held.spans],
-        "curves": [
-            {
-                "side": rows[row].strip(),
-                "channel": channel.name,
-                "unit": channel.unit,
-                "person": held.curves[row, k],
-                "mean": held.mean[row, k],
-                "sd": held.sd[row, k],
-                "z": held.z[row, k],
-                "largest": _largest(held, row, k, channel),
-            }
-            for k, channel in enumerate(table.channels)
-            for row in range(len(rows))
-        ],
-    }
-
-
-def _largest(held: Held, row: int, k: int, channel: Channel) -> dict[str, Any]:
-    z, difference = held.z[row, k], held.curves[row, k] - held.mean[row, k]
-    peak = int(np.abs(z).argmax())
-    return {
-        "percent": _percent(peak, len(z)),
-        "difference": difference[peak],
-        "z": z[peak],
-        "mean_difference": difference.mean(),
-        "outside_percent": 100.0 * float((np.abs(z) > held.bound).mean()),
-    }
-
-
-def _span(span: Span, table: StrideTable, rows: Sequence[str]) -> dict[str, Any]:
-    points = table.values.shape[2]
-    channel = table.channels[span.channel]
-    return {
-        "side": rows[span.row].strip(),
-        "channel": channel.name,
-        "unit": channel.unit,
-        "from_percent": _percent(span.begin, points),
-        "to_percent": _percent(span.end, points),
-        "at_percent": _percent(span.peak, points),
-        "difference": span.difference,
-        "z": span.z,
-        "mass": span.mass,
-    }
-
-
-def _percent(point: int, points: int) -> float:
-    return round(100.0 * point / (points - 1), 1)
-
-
-def _said(
-    found: Comparison, person: StrideTable, group: StrideTable, strides: int
-) -> dict[str, Any]:
     legs = [leg_sentence(s, found, person) for s in found.legs.spans[:_MOST_SAID]]
     symmetry = () if found.symmetry is None else found.symmetry.spans[:_MOST_SAID]
     return {
@@ -135,7 +68,7 @@ def _said(
 
 def _decision(found: Comparison, person: StrideTable, group: StrideTable) -> str:
     name, count = person.column("person")[0], len(found.people)
-    walk = " and ".join(_values(group, "condition"))
+    walk = " and ".join(values_of(group, "condition"))
     those = f"{count} people{f' ({walk})' if walk else ''}"
     spans = found.legs.spans
     if not spans and not (found.symmetry and found.symmetry.spans):
@@ -144,12 +77,12 @@ def _decision(found: Comparison, person: StrideTable, group: StrideTable) -> str
             f"{_nearest(found, person)}."
         )
     where = dict.fromkeys(
-        _place(person.channels[span.channel], _SIDE[found.sides[span.row]]) for span in spans
+        _place(person.channels[span.channel], SIDE[found.sides[span.row]]) for span in spans
     )
     said = f"The gait of {name} lies outside the band of {those}"
     if not where:
         return f"{said} in the difference between the legs only."
-    return f"{said} at {_listed(list(where)[:_MOST_SAID])}."
+    return f"{said} at {listed(list(where)[:_MOST_SAID])}."
 
 
 def _nearest(found: Comparison, person: StrideTable) -> str:
@@ -158,9 +91,9 @@ def _nearest(found: Comparison, person: StrideTable) -> str:
     difference = float((found.legs.curves - found.legs.mean)[row, k, point])
     channel = person.channels[int(k)]
     return (
-        f"{difference:+.1f}{_unit(channel)} in {channel.name} "
-        f"{f'of the {_SIDE[found.sides[int(row)]]}leg ' if found.sides[int(row)] else ''}"
-        f"at {_percent(int(point), z.shape[2]):g} % of the {person.cycle} (z = "
+        f"{difference:+.1f}{behind_number(channel.unit)} in {channel.name} "
+        f"{f'of the {SIDE[found.sides[int(row)]]}leg ' if found.sides[int(row)] else ''}"
+        f"at {percent_of_cycle(int(point), z.shape[2]):g} % of the {person.cycle} (z = "
         f"{found.legs.z[row, k, point]:+.1f}; the band ends at {found.legs.bound:.1f})"
     )
 
@@ -168,8 +101,8 @@ def _nearest(found: Comparison, person: StrideTable) -> str:
 def leg_sentence(span: Span, found: Comparison, table: StrideTable) -> str:
     """Say how one leg is different over one span."""
     channel = table.channels[span.channel]
-    side = _SIDE[found.sides[span.row]]
-    amount = f"up to {abs(span.difference):.{_digits(span)}f}{_unit(channel)}"
+    side = SIDE[found.sides[span.row]]
+    amount = f"up to {abs(span.difference):.{_digits(span)}f}{behind_number(channel.unit)}"
     if channel.name in _MORE:
         joint, more, less = _MORE[channel.name]
         subject = f"The {side}{joint} is {amount} {more if span.difference > 0 else less}"
@@ -185,7 +118,7 @@ def symmetry_sentence(span: Span, found: Comparison, table: StrideTable) -> str:
     channel = table.channels[span.channel]
     there = (0, span.channel, span.peak)
     mine, usual = found.symmetry.curves[there], found.symmetry.mean[there]
-    digits, unit = _digits(span), _unit(channel)
+    digits, unit = _digits(span), behind_number(channel.unit)
     if channel.name in _MORE:
         joint, more, less = _MORE[channel.name]
         subject = f"The right {joint} is {abs(mine):.{digits}f}{unit} {more if mine > 0 else less}"
@@ -197,7 +130,7 @@ def symmetry_sentence(span: Span, found: Comparison, table: StrideTable) -> str:
 
 def _when(span: Span, table: StrideTable) -> str:
     points = table.values.shape[2]
-    begin, end, peak = (_percent(p, points) for p in (span.begin, span.end, span.peak))
+    begin, end, peak = (percent_of_cycle(p, points) for p in (span.begin, span.end, span.peak))
     if begin == end:
         return f"at {begin:g} % of the {table.cycle} (z = {span.z:+.1f})"
     return f"between {begin:g} and {end:g} % of the {table.cycle} (most at {peak:g} %, z = {span.z:+.1f})"
@@ -243,13 +176,5 @@ def _place(channel: Channel, side: str) -> str:
     return f"{channel.name} of the {side}leg" if side else channel.name
 
 
-def _unit(channel: Channel) -> str:
-    return UNITS.get(channel.unit, f" {channel.unit}")
-
-
 def _digits(span: Span) -> int:
     return 0 if abs(span.difference) >= 9.95 else 1 if abs(span.difference) >= 0.95 else 2
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

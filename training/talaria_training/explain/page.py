@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from talaria_training.explained_style import html, key, shade_key
-from talaria_training.explained_words import percent
-from talaria_training.svg import Band, Line, Plot, draw
-from talaria_training.svg_maps import Bar, HeatMap, draw_bars, draw_map, shades
+from talaria_edge.svg import Band, Line, Plot, draw
+from talaria_training.explain.maps import Bar, HeatMap, draw_bars, draw_map, shades
+from talaria_training.explain.style import html, key, shade_key
+from talaria_training.explain.wording import percent, unit_mark
 
 Document = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ _ORDER_CSS = {"most": "two", "random": "group", "least": "one"}
 
 
 def page(document: Document) -> str:
-    """Lay out what `talaria_training.explained.document` found as HTML."""
+    """Lay out what `talaria_training.explain.document.document` found as HTML."""
     sections: tuple[Callable[[Document], str], ...] = (
         _head,
         _curves,
@@ -99,11 +99,9 @@ def _channel_plot(d: Document, k: int, channel: Mapping[str, str]) -> Plot:
         bands.append(Band(css, x, (mean - sd).tolist(), (mean + sd).tolist()))
         tones = shades(np.array(group["relevance_percent"][k]), _brightest(d))
         lines.append(Line(f"shaded {dash}".strip(), x, mean.tolist(), tones.tolist()))
-    return Plot(channel["name"], f"{d['about']['cycle']}, %", _unit(channel["unit"]), lines, bands)
-
-
-def _unit(unit: str) -> str:
-    return {"deg": "°", "1": "", "m/s2": "m/s²"}.get(unit, unit)
+    return Plot(
+        channel["name"], f"{d['about']['cycle']}, %", unit_mark(channel["unit"]), lines, bands
+    )
 
 
 def _maps(d: Document) -> str:

@@ -1,0 +1,1 @@
+"""A person against a reference group: the comparison, its sentences and its page."""

@@ -1,0 +1,1 @@
+"""Forces and joint moments: measured, computed from what was measured, and learned."""
