@@ -58,7 +58,7 @@ SourceOption = Annotated[
 SinkOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Where states go, too: csv:PATH, mot:PATH, osc:HOST:PORT, ws:HOST:PORT or lsl:NAME; "
+        help="Where states go, too: csv:PATH, mot:PATH, grf:PATH, osc:HOST:PORT, ws:HOST:PORT or lsl:NAME; "
         "give it again for each further one."
     ),
 ]
@@ -115,7 +115,15 @@ def _root(
 def run(
     source: SourceOption = None,
     model: Annotated[Path | None, typer.Option(help="A model's folder or .onnx file.")] = None,
+    kinetics: Annotated[
+        Path | None,
+        typer.Option(help="A force model's folder or .onnx file: forces beside the angles."),
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Whose profile to use and to keep.")] = None,
+    mass_kg: Annotated[
+        float | None,
+        typer.Option(help="The wearer's mass, for forces in newtons; the profile keeps it."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
     record: Annotated[Path | None, typer.Option(help="Where session folders go.")] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Write nothing.")] = False,
@@ -144,7 +152,9 @@ def run(
             config,
             source=source or None,
             model=model,
+            kinetics=kinetics,
             user=user,
+            mass_kg=mass_kg,
             record_dir=False if no_record else record,
             seconds=seconds,
             rate_hz=rate_hz,
@@ -270,6 +280,12 @@ def record(
 def replay(
     session: Annotated[Path, typer.Argument(help="A session's folder.")],
     model: Annotated[Path | None, typer.Option(help="Another model than it was run with.")] = None,
+    kinetics: Annotated[
+        Path | None, typer.Option(help="A force model, or another than it was run with.")
+    ] = None,
+    mass_kg: Annotated[
+        float | None, typer.Option(help="The wearer's mass, where the session does not know it.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Do not wait between samples.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No live view.")] = False,
     sink: SinkOption = None,
@@ -278,9 +294,36 @@ def replay(
     with _one_sentence():
         pace: Literal["real", "fast"] = "fast" if fast else "real"
         settings, calibration = config_of(
-            session, model, pace, display=not quiet, sinks=tuple(sink or ())
+            session,
+            model,
+            pace,
+            display=not quiet,
+            sinks=sink or None,
+            kinetics=kinetics,
+            mass_kg=mass_kg,
         )
         print_summary(run_session(settings, calibration=calibration, walk=walk_of(session)))
+
+
+@app.command()
+def forces(
+    session: Annotated[Path, typer.Argument(help="A session's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The report; SESSION/forces.html if absent.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="The stances, too, one row each.")
+    ] = None,
+    kinetics: Annotated[
+        Path | None, typer.Option(help="Whose band to draw; the session's force model if absent.")
+    ] = None,
+) -> None:
+    """Report the forces under the feet: peaks, loading rate, impulse, symmetry, how far they vary."""
+    with _one_sentence():
+        from talaria_edge.force_report import report_forces  # noqa: PLC0415  only who asks pays for it
+
+        for file in report_forces(session, out, table, kinetics):
+            typer.echo(f"{file}")
 
 
 @app.command()
@@ -358,6 +401,9 @@ def model(
 def doctor(
     source: SourceOption = None,
     model: Annotated[Path | None, typer.Option(help="A model's folder or .onnx file.")] = None,
+    kinetics: Annotated[
+        Path | None, typer.Option(help="A force model's folder or .onnx file.")
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Whose profile would be used.")] = None,
     config: Annotated[Path | None, typer.Option(help="A device's TOML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
@@ -365,7 +411,12 @@ def doctor(
     """Look for what would keep a session from running here; exit with 1 if there is something."""
     with _one_sentence():
         settings = load_config(
-            config, needs_source=False, source=source or None, model=model, user=user
+            config,
+            needs_source=False,
+            source=source or None,
+            model=model,
+            kinetics=kinetics,
+            user=user,
         )
         checks = examine(settings)
     if as_json:

@@ -17,9 +17,7 @@ def config_of(
     folder: Path,
     model: Path | None,
     pace: Literal["real", "fast"],
-    *,
-    display: bool,
-    sinks: tuple[str, ...] = (),
+    **more: Any,
 ) -> tuple[Config, Calibration | None]:
     """Read how a session was run.
 
@@ -30,9 +28,9 @@ def config_of(
     model : Path or None
         Another model than the one it was run with.
     pace : {"real", "fast"}
-    display : bool
-    sinks : tuple of str
-        Where the states go.
+    **more
+        Further fields of `Config`, such as ``display`` and ``sinks``, over those of the session; None
+        means that the option was not given.
 
     Returns
     -------
@@ -49,23 +47,23 @@ def config_of(
         If no model is named and the session was recorded without one.
     """
     about = _read(folder / SESSION_FILE)
-    known = about.get("model", {}).get("path")
+    known, forces = (about.get(key, {}).get("path") for key in ("model", "kinetics"))
     calibration = None
     if "calibration" in about and not about.get("calibrated_live", False):
         calibration = Calibration.from_dict(about["calibration"])
-    config = load_config(
-        None,
-        source=f"replay:{folder}?pace={pace}",
-        model=model or (None if known is None else Path(known)),
-        rate_hz=about.get("rate_hz"),
-        slots=tuple(about["slots"]) if "slots" in about else None,
-        alignment=about.get("alignment"),
-        usual_gait=about.get("usual_gait"),
-        record_dir=False,
-        display=display,
-        sinks=sinks,
-    )
-    return config, calibration
+    fields: dict[str, Any] = {
+        "source": f"replay:{folder}?pace={pace}",
+        "model": model or (None if known is None else Path(known)),
+        "kinetics": None if forces is None else Path(forces),
+        "mass_kg": about.get("mass_kg"),
+        "rate_hz": about.get("rate_hz"),
+        "slots": tuple(about["slots"]) if "slots" in about else None,
+        "alignment": about.get("alignment"),
+        "usual_gait": about.get("usual_gait"),
+        "record_dir": False,
+    }
+    given = {key: value for key, value in more.items() if value is not None}
+    return load_config(None, **(fields | given)), calibration
 
 
 def walk_of(folder: Path) -> CalibrationWalk | None:

@@ -98,8 +98,12 @@ class Config(_Strict):
         The same for one worn sensor each: its slot, and the source that speaks for it.
     model : Path or None
         A model's folder or ``.onnx`` file; None takes the one named in the user's profile.
+    kinetics : Path or None
+        A force model's folder or ``.onnx`` file; None gives angles alone.
     user : str or None
         Whose profile to use and to keep; None keeps nothing.
+    mass_kg : float or None
+        The wearer's, for forces in newtons; kept in the user's profile, and None takes the one there.
     rate_hz : float
         Rate of the common clock; must be the model's.
     slots : tuple of str
@@ -128,7 +132,9 @@ class Config(_Strict):
     source: tuple[str, ...] = ()
     sensors: dict[str, str] = Field(default_factory=dict)
     model: Path | None = None
+    kinetics: Path | None = None
     user: str | None = None
+    mass_kg: float | None = Field(default=None, gt=10, le=400)
     rate_hz: float = Field(default=100.0, gt=0, le=1000)
     slots: tuple[str, ...] = LEG_SLOTS
     record_dir: Path | None = Path("sessions")
@@ -269,7 +275,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The configuration {path} is not TOML ({err}): mend that line."
         ) from None
-    for key in ("model", "record_dir"):
+    for key in ("model", "kinetics", "record_dir"):
         if isinstance(data.get(key), str):
             data[key] = path.parent / Path(data[key]).expanduser()
     if isinstance(data.get("sinks"), list):

@@ -23,6 +23,7 @@ from talaria_edge.config import Config
 from talaria_edge.disk import GB
 from talaria_edge.machine import Check, Host, Verdict
 from talaria_edge.profile import load_profile
+from talaria_edge.spec import Gives
 
 _GB_PER_HOUR = 0.3
 """What an hour of four sensors at 100 Hz records, rounded up: 2.3 MB a minute of log, 0.9 MB of angles."""
@@ -57,6 +58,8 @@ def examine(config: Config, host: Host | None = None) -> list[Check]:
         checks.append(Check("model", Verdict.SKIPPED, "onnxruntime does not run here"))
     else:
         checks.append(check_model(config))
+        if config.kinetics is not None:
+            checks.append(check_forces(config, config.kinetics))
     return [*checks, check_profile(config)]
 
 
@@ -162,11 +165,24 @@ def check_model(config: Config) -> Check:
         path = config.model or (None if profile is None else profile.model)
         if path is None:
             return Check(name, Verdict.SKIPPED, "no model is named", "Give --model or --user.")
-        from talaria_edge.model import StreamingModel  # noqa: PLC0415  it may kill the process
-
-        model = StreamingModel.load(path, slots=config.slots, rate_hz=config.rate_hz)
+        return _loaded(name, path, config, "angles")
     except TalariaError as err:
         return _refused(name, err)
+
+
+def check_forces(config: Config, path: Path) -> Check:
+    """Do the same for the force model, where there is to be one."""
+    name = "force model"
+    try:
+        return _loaded(name, path, config, "forces")
+    except TalariaError as err:
+        return _refused(name, err)
+
+
+def _loaded(name: str, path: Path, config: Config, gives: Gives) -> Check:
+    from talaria_edge.model import StreamingModel  # noqa: PLC0415  it may kill the process
+
+    model = StreamingModel.load(path, slots=config.slots, rate_hz=config.rate_hz, gives=gives)
     spec = model.spec
     parity = "as in training" if spec.parity is not None else "unchecked: it has no parity vector"
     found = f"{spec.model_id}: {len(spec.slots)} sensors, {spec.rate_hz:g} Hz; computes {parity}"

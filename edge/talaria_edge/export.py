@@ -134,7 +134,7 @@ def load_session(folder: Path, *, links: bool = True) -> Exported:
     RecordingError
         If it is none, or not one tick was recorded.
     """
-    about = _about(folder)
+    about = about_session(folder)
     ticks = list(read_session_log(folder).messages(TICKS_TOPIC))
     if not ticks:
         raise RecordingError(
@@ -193,7 +193,14 @@ def write_rows(path: Path, rows: Iterator[Sequence[Any]], delimiter: str = ",") 
     return path
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def about_session(folder: Path) -> dict[str, Any]:
+    """Return what a session's ``session.toml`` says; nothing where a power cut spoilt it.
+
+    Raises
+    ------
+    RecordingError
+        If the folder has none.
+    """
     try:
         return tomllib.loads((folder / SESSION_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:

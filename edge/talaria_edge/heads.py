@@ -1,4 +1,4 @@
-"""What the columns of a model's output mean, beyond the angles; see `talaria_edge.spec.Head`."""
+"""What the columns of a model's output mean, beyond the outputs themselves; see `talaria_edge.spec.Head`."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Heads:
         known = set(knees) <= set(self._names)
         self._knees = [self._names.index(knee) for knee in knees] if known else None
 
-    def half_widths_rad(self, y: Sequence[float], widened: float = 1.0) -> dict[str, float]:
-        """Half-width of every angle's interval; NaN where the model has not been measured."""
+    def half_widths(self, y: Sequence[float], widened: float = 1.0) -> dict[str, float]:
+        """Half-width of every output's interval, in its unit; NaN where the model has not been measured."""
         if self._spread is None or self._unmeasured:
             return dict.fromkeys(self._names, math.nan)
         widths = zip(self._names, self._factor, y[self._spread], strict=True)

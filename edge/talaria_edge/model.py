@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import ModelContractError
 from talaria_edge.features import FEATURE_VERSION, channels
-from talaria_edge.spec import ModelSpec
+from talaria_edge.spec import Gives, ModelSpec
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -55,7 +55,9 @@ class StreamingModel:
         self._turn = 0
 
     @classmethod
-    def load(cls, path: Path | str, *, slots: Sequence[str], rate_hz: float) -> StreamingModel:
+    def load(
+        cls, path: Path | str, *, slots: Sequence[str], rate_hz: float, gives: Gives = "angles"
+    ) -> StreamingModel:
         """Open a model and make sure that it fits this session.
 
         Parameters
@@ -66,18 +68,21 @@ class StreamingModel:
             The worn sensors, in the order of the ticks.
         rate_hz : float
             Rate of the ticks.
+        gives : {"angles", "forces"}
+            What it is wanted for.
 
         Raises
         ------
         ModelContractError
-            If the file is missing, is not ONNX, carries no spec, was made for other slots, another
-            rate or other features, has other inputs or outputs than it says, or computes something
-            else here than it did where it was trained.
+            If the file is missing, is not ONNX, carries no spec, gives something else, was made for
+            other slots, another rate or other features, has other inputs or outputs than it says, or
+            computes something else here than it did where it was trained.
         """
         file = model_file(path)
         session = _open(file)
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         spec = ModelSpec.from_metadata(metadata, str(file))
+        _check_purpose(spec, file, gives)
         _check_session(spec, file, tuple(slots), rate_hz)
         _check_features(spec, file)
         _check_graph(session, spec, file)
@@ -96,7 +101,7 @@ class StreamingModel:
         Returns
         -------
         (W,) array
-            The angles in radians, in the order of `output_names`, then the heads of the spec.
+            The outputs in the spec's units, in the order of `output_names`, then its heads.
         """
         self._x[0] = x
         self._session.run_with_iobinding(self._steps[self._turn])
@@ -172,8 +177,8 @@ def model_file(path: Path | str) -> Path:
         file = file / MODEL_FILE
     if not file.is_file():
         raise ModelContractError(
-            f"There is no model at {file}: give --model a folder that holds {MODEL_FILE}, or the "
-            ".onnx file itself."
+            f"There is no model at {file}: give --model or --kinetics a folder that holds {MODEL_FILE}, or "
+            "the .onnx file itself."
         )
     return file
 
@@ -219,6 +224,16 @@ def _in_place(array: NDArray[np.float32]) -> ort.OrtValue:
     import onnxruntime as ort  # noqa: PLC0415
 
     return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _check_purpose(spec: ModelSpec, file: Path, gives: Gives) -> None:
+    if spec.gives == gives:
+        return
+    option = {"angles": "--model", "forces": "--kinetics"}
+    raise ModelContractError(
+        f"{file} gives {spec.gives} and was named where a model that gives {gives} belongs: name it "
+        f"after {option[spec.gives]}, and after {option[gives]} another."
+    )
 
 
 def _check_session(spec: ModelSpec, file: Path, slots: tuple[str, ...], rate_hz: float) -> None:

@@ -10,7 +10,8 @@ from talaria_edge.dashboard.address import is_loopback
 
 _LOOPBACK = "127.0.0.1"
 _LEAST_TOKEN = 16
-FORMS = "csv:PATH, mot:PATH, osc:HOST:PORT, ws:HOST:PORT or lsl:"
+_FILES = ("csv", "mot", "grf")
+FORMS = "csv:PATH, mot:PATH, grf:PATH, osc:HOST:PORT, ws:HOST:PORT or lsl:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class OutputSpec:
     Attributes
     ----------
     kind : str
-        ``csv``, ``mot``, ``osc``, ``ws`` or ``lsl``.
+        ``csv``, ``mot``, ``grf``, ``osc``, ``ws`` or ``lsl``.
     target : str
         A path, a host, or the name of a stream.
     port : int
@@ -42,11 +43,11 @@ def parse_output(text: str) -> OutputSpec:
         With half a sentence on what is wrong.
     """
     kind, colon, rest = text.partition(":")
-    if not colon or kind not in {"csv", "mot", "osc", "ws", "lsl"}:
+    if not colon or kind not in {*_FILES, "osc", "ws", "lsl"}:
         raise ValueError(f"{text!r} is no sink, write {FORMS}")
     if kind == "lsl":
         return OutputSpec(kind, rest or "Talaria")
-    if kind in {"csv", "mot"}:
+    if kind in _FILES:
         if not rest:
             raise ValueError(f"{text!r} names no file")
         return OutputSpec(kind, rest)
@@ -62,7 +63,7 @@ def parse_output(text: str) -> OutputSpec:
 def beside(text: str, folder: Path) -> str:
     """Take a relative path in a sink as meant from a folder."""
     kind, _, rest = text.partition(":")
-    if kind not in {"csv", "mot"} or not rest:
+    if kind not in _FILES or not rest:
         return text
     return f"{kind}:{folder / Path(rest).expanduser()}"
 

@@ -3,6 +3,7 @@
     tick -> calibrated segment frames -> one orientation filter per slot -> features
          -> one network step -> angles with intervals, contact, cycle, class
          -> phases and events per leg, beside the rules' -> strides -> what of it to believe
+         -> with a force model: forces under the feet and what of them to believe -> stances
 
 `Pipeline.step` is an ordinary function of the ticks it has been given: no clock, no queue, nothing
 that calls back. The live session, a replay and training's evaluation all call this one.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from talaria_bridge.errors import ModelContractError
 from talaria_edge.alignment import SlotStatus, Tick
+from talaria_edge.belief import Belief, Doubt, Validity, believe, nothing
 from talaria_edge.calibration import Calibration
 from talaria_edge.classify import ClassMemory, ClassStage
 from talaria_edge.features import FeatureStage
+from talaria_edge.forces import NO_LOADS, ForceMemory, ForceStage, Loads
 from talaria_edge.gait import (
     SIDES,
     FootMemory,
@@ -40,16 +42,17 @@ from talaria_edge.sanitiser import SlotFlag, names_of
 from talaria_edge.spec import ModelSpec
 from talaria_edge.strides import Stride, StrideMemory, StrideStage
 
+__all__ = [
+    "GaitState",
+    "Model",
+    "Pipeline",
+    "PipelineParams",
+    "PipelineState",
+    "Validity",
+]
+
 _WHY_SILENT = SlotFlag.STUCK | SlotFlag.NOT_FINITE
 """What the sanitiser may have refused a slot's samples for."""
-
-
-class Validity(StrEnum):
-    """How far a number may be believed."""
-
-    GOOD = "good"
-    DEGRADED = "degraded"
-    INVALID = "invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class GaitState:
         *Good* if every angle is, *invalid* if none can be given.
     reason : str
         Why it is not good; empty when it is.
+    loads : Loads
+        Forces and moments, of a fixed moment before; empty without a force model.
     """
 
     index: int
@@ -100,6 +105,7 @@ class GaitState:
     slot_flags: tuple[SlotFlag, ...]
     validity: Validity
     reason: str
+    loads: Loads = NO_LOADS
 
     @property
     def phase(self) -> dict[str, Phase]:
@@ -143,6 +149,7 @@ class PipelineState:
     strides: StrideMemory
     settled_at_s: tuple[float, ...]
     last_t_s: tuple[float, ...]
+    forces: ForceMemory | None = None
 
 
 class Model(Protocol):
@@ -152,7 +159,7 @@ class Model(Protocol):
     state: dict[str, NDArray[np.float32]]
 
     def step(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Advance by one tick: features in; angles in radians out, then the spec's heads."""
+        """Advance by one tick: features in; the spec's outputs and heads out."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -173,11 +180,13 @@ class Pipeline:
     gait_params : GaitParams, optional
     usual_knees_rad : mapping of side to float, optional
         How far the wearer's knees usually move in a stride, as this model sees it; see `ClassStage`.
+    force_model : Model, optional
+        A network of the same inputs that gives forces and moments.
 
     Raises
     ------
     ModelContractError
-        If the model runs at another rate.
+        If a model runs at another rate, or the two have different sensors or features.
     CalibrationError
         If the calibration lacks a slot of the model.
     """
@@ -190,6 +199,7 @@ class Pipeline:
         params: PipelineParams | None = None,
         gait_params: GaitParams | None = None,
         usual_knees_rad: Mapping[str, float] | None = None,
+        force_model: Model | None = None,
     ) -> None:
         spec = model.spec
         if spec.rate_hz != rate_hz:
@@ -197,6 +207,8 @@ class Pipeline:
                 f"Model {spec.model_id} was trained at {spec.rate_hz:g} Hz but the "
                 f"ticks come at {rate_hz:g} Hz: set rate_hz = {spec.rate_hz:g}."
             )
+        if force_model is not None:
+            _check_pair(spec, force_model.spec)
         self.slots = spec.slots
         self.output_names = tuple(output.name for output in spec.outputs)
         self.params = params or PipelineParams()
@@ -214,6 +226,8 @@ class Pipeline:
             if f"calcn_{side}" in self.slots
         }
         self._strides = StrideStage(rate_hz, self._feet)
+        self._limits = dict.fromkeys(self.output_names, self.params.max_interval_rad)
+        self._forces = None if force_model is None else ForceStage(force_model, rate_hz)
         self.reset()
 
     def reset(self) -> None:
@@ -225,6 +239,8 @@ class Pipeline:
         self._class.reset()
         self._widening.reset()
         self._strides.reset()
+        if self._forces is not None:
+            self._forces.reset()
         self._settled_at_s = [math.nan] * len(self.slots)
         self._last_t_s = [-math.inf] * len(self.slots)
 
@@ -246,6 +262,7 @@ class Pipeline:
             self._strides.state,
             tuple(self._settled_at_s),
             tuple(self._last_t_s),
+            None if self._forces is None else self._forces.state,
         )
 
     @state.setter
@@ -259,6 +276,8 @@ class Pipeline:
         self._strides.state = value.strides
         self._settled_at_s = list(value.settled_at_s)
         self._last_t_s = list(value.last_t_s)
+        if self._forces is not None and value.forces is not None:
+            self._forces.state = value.forces
 
     def step(self, tick: Tick) -> GaitState:
         """Advance by one tick.
@@ -281,6 +300,8 @@ class Pipeline:
         # find, when it ends, that the legs have moved and time has not.
         x = self._features.update(tick.acc_ms2, tick.gyr_rads, tick.turn_rad, present)
         y: list[float] = self._model.step(x).tolist()
+        if self._forces is not None:
+            self._forces.advance(x)
         if not any(present):
             return self._silent(tick, _no_data(tick, range(len(present))))
         sound = math.isfinite(sum(y))  # no sum of numbers that fit into 32 bits overflows in 64
@@ -289,11 +310,19 @@ class Pipeline:
             y = [math.nan] * len(y)
         legs, events = self._step_legs(tick.t_s, present, y)
         verdict = self._classify(tick.t_s, present, y, events)
+        doubt = self._doubt(tick, present)
+        # Without a sensor any memory is strange, and there the scale has learned to grow by itself.
+        widened = self._widening.update(self._heads.novelty(y)) if doubt.complete else 1.0
         if sound:
-            belief = self._believe(tick, present, y)
+            values = dict(zip(self.output_names, y, strict=False))
+            widths = self._heads.half_widths(y, widened)
+            belief = believe(values, widths, self._limits, doubt)
         else:
-            belief = self._nothing("the model gave a number that is not finite")
-        return self._state(tick, present, legs, events, verdict, belief)
+            belief = nothing(self.output_names, "the model gave a number that is not finite")
+        loads = NO_LOADS
+        if self._forces is not None:
+            loads = self._forces.update(tick.t_s, doubt, widened, legs, events)
+        return self._state(tick, present, legs, events, verdict, belief, loads)
 
     def _resume(self, t_s: float, present: Sequence[bool]) -> None:
         """Start afresh what was away for too long to bridge: one slot, or everything."""
@@ -342,30 +371,7 @@ class Pipeline:
         knees_rad = self._heads.knees(y) if all(present) else (math.nan, math.nan)
         return self._class.update(t_s, fastest, said, novelty, events, knees_rad)
 
-    def _believe(self, tick: Tick, present: Sequence[bool], y: Sequence[float]) -> _Belief:
-        """Attach to each angle its interval, and how far it may be believed."""
-        angles = dict(zip(self.output_names, y, strict=False))
-        complete = all(present)
-        # Without a sensor any memory is strange, and there the scale has learned to grow by itself.
-        widened = self._widening.update(self._heads.novelty(y)) if complete else 1.0
-        widths = self._heads.half_widths_rad(y, widened)
-        sides, reasons = self._troubles(tick, present)
-        validity = {n: Validity.DEGRADED if n[-1] in sides else Validity.GOOD for n in angles}
-        vague = []
-        for name, width in widths.items():
-            if width > self.params.max_interval_rad or (math.isnan(width) and not complete):
-                vague.append(name)
-        for name in vague:
-            validity[name] = Validity.INVALID
-            angles[name] = widths[name] = math.nan
-        if vague and complete:
-            reasons.append("too uncertain: " + ", ".join(vague))
-        overall = Validity.DEGRADED if reasons else Validity.GOOD
-        if len(vague) == len(validity):
-            overall = Validity.INVALID
-        return _Belief(angles, widths, validity, overall, "; ".join(reasons))
-
-    def _troubles(self, tick: Tick, present: Sequence[bool]) -> tuple[set[str], list[str]]:
+    def _doubt(self, tick: Tick, present: Sequence[bool]) -> Doubt:
         """Say which sides are not to be believed fully, and why."""
         found: dict[int, str] = {}
         for i, status in enumerate(tick.status):
@@ -382,7 +388,7 @@ class Pipeline:
         reasons = list(found.values())
         if len(reasons) > 1 and all("settling" in reason for reason in reasons):
             reasons = ["settling after a start"]
-        return {self.slots[i][-1] for i in found}, reasons
+        return Doubt(frozenset(self.slots[i][-1] for i in found), tuple(reasons), all(present))
 
     def _silent(self, tick: Tick, reason: str) -> GaitState:
         """Say nothing about the legs, which no sensor sees."""
@@ -390,12 +396,11 @@ class Pipeline:
         legs, events = self._legs.update(tick.t_s, {})
         unseen = [False] * len(self.slots)
         verdict = (GaitClass.UNKNOWN, 0.0)
-        return self._state(tick, unseen, legs, events, verdict, self._nothing(reason))
-
-    def _nothing(self, reason: str) -> _Belief:
-        unknown = dict.fromkeys(self.output_names, math.nan)
-        invalid = dict.fromkeys(self.output_names, Validity.INVALID)
-        return _Belief(unknown, dict(unknown), invalid, Validity.INVALID, reason)
+        loads = NO_LOADS
+        if self._forces is not None:
+            loads = self._forces.silent(tick.t_s, reason, events)
+        belief = nothing(self.output_names, reason)
+        return self._state(tick, unseen, legs, events, verdict, belief, loads)
 
     def _state(
         self,
@@ -404,17 +409,18 @@ class Pipeline:
         legs: dict[str, LegState],
         events: tuple[GaitEvent, ...],
         verdict: tuple[GaitClass, float],
-        belief: _Belief,
+        belief: Belief,
+        loads: Loads,
     ) -> GaitState:
         strides = self._strides.update(
-            tick.t_s, events, self._features.segment, belief.angles_rad, verdict[0], present
+            tick.t_s, events, self._features.segment, belief.values, verdict[0], present
         )
         return GaitState(
             tick.index,
             tick.t_s,
-            belief.angles_rad,
-            belief.interval_rad,
-            belief.angle_validity,
+            belief.values,
+            belief.widths,
+            belief.validity,
             legs,
             events,
             *verdict,
@@ -422,20 +428,23 @@ class Pipeline:
             tick.status,
             tick.loss,
             tick.flags,
-            belief.validity,
+            belief.overall,
             belief.reason,
+            loads,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Belief:
-    """The angles of one tick and what they are worth; fields as in `GaitState`."""
-
-    angles_rad: dict[str, float]
-    interval_rad: dict[str, float]
-    angle_validity: dict[str, Validity]
-    validity: Validity
-    reason: str
+def _check_pair(angles: ModelSpec, forces: ModelSpec) -> None:
+    """Refuse a force model that wants other inputs than the model of the angles."""
+    theirs, ours = (
+        (spec.slots, spec.rate_hz, spec.feature_version, spec.channels) for spec in (forces, angles)
+    )
+    if theirs != ours:
+        raise ModelContractError(
+            f"Model {forces.model_id} takes {', '.join(forces.slots)} at {forces.rate_hz:g} Hz and model "
+            f"{angles.model_id} takes {', '.join(angles.slots)} at {angles.rate_hz:g} Hz, or their features "
+            "differ: choose two that were made for the same sensors, rate and version."
+        )
 
 
 def _no_data(tick: Tick, gone: Sequence[int]) -> str:

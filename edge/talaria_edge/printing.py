@@ -13,6 +13,7 @@ from rich.text import Text
 
 from talaria_bridge.link import OWN_FAMILY
 from talaria_bridge.receiver import LinkReport
+from talaria_edge.force_log import ForceSummary
 from talaria_edge.gait_log import GaitSummary
 from talaria_edge.grading import CalibrationReport
 from talaria_edge.machine import Check, Verdict
@@ -45,6 +46,8 @@ def print_summary(summary: RunSummary) -> None:
         table.add_row("recorded in", str(summary.folder))
     console = Console()
     console.print(table)
+    if summary.forces is not None and any(summary.forces.statistics.used.values()):
+        console.print(_forces(summary.forces))
     if summary.gait is not None and any(summary.gait.statistics.strides.values()):
         console.print(_gait(summary.gait))
     print_links(summary.links, console)
@@ -80,6 +83,39 @@ def _gait(gait: GaitSummary) -> Table:
             for side in (spread["r"], spread["l"])
         )
         apart = gait.statistics.symmetry_percent[name]
+        table.add_row(label, *cells, f"{apart:+.1f}" if math.isfinite(apart) else "–")
+    return table
+
+
+STANCE_ROWS = (
+    ("first peak, BW", "first_peak_bw"),
+    ("second peak, BW", "second_peak_bw"),
+    ("highest vertical force, BW", "peak_bw"),
+    ("loading rate, BW/s", "loading_rate_bw_s"),
+    ("vertical impulse, BW s", "impulse_bw_s"),
+    ("braking impulse, BW s", "braking_bw_s"),
+    ("propulsive impulse, BW s", "propulsion_bw_s"),
+    ("outward impulse, BW s", "lateral_bw_s"),
+)
+"""What the numbers of a stance are called."""
+
+
+def _forces(forces: ForceSummary) -> Table:
+    """Tabulate the stances as the strides are."""
+    found = forces.statistics
+    left_out = sum(found.left_out.values())
+    table = Table(
+        "mean (variation, %)", title=f"Stances: {left_out} left out", title_justify="left"
+    )
+    for column in (f"right, {found.used['r']}", f"left, {found.used['l']}", "symmetry index, %"):
+        table.add_column(column, justify="right")
+    for label, name in STANCE_ROWS:
+        row = found.spread[name]
+        cells = (
+            f"{side.mean:.3f} ({side.cv_percent:.1f})" if side.count else "–"
+            for side in (row["r"], row["l"])
+        )
+        apart = found.symmetry_percent[name]
         table.add_row(label, *cells, f"{apart:+.1f}" if math.isfinite(apart) else "–")
     return table
 
@@ -192,11 +228,19 @@ def print_spec(spec: ModelSpec, file: Path) -> None:
     about.add_row("trained on", spec.trained_on)
     if spec.held_out is not None:
         about.add_row("held-out error", f"{spec.held_out.protocol}, {spec.held_out.reference}")
+    forces = spec.gives == "forces"
+    if forces:
+        about.add_row("delay", f"{spec.delay_s * 1e3:.0f} ms")
     console.print(about)
-    outputs = Table("angle", "positive", "kind", "certainty", "held-out RMSE")
-    errors = spec.held_out.rmse_deg if spec.held_out is not None else {}
+    measure = "held-out mean absolute error" if forces else "held-out RMSE"
+    outputs = Table("force" if forces else "angle", "positive", "kind", "certainty", measure)
+    known = spec.held_out
+    errors = {} if known is None else known.mae if forces else known.rmse_deg
     for output in spec.outputs:
-        error = f"{errors[output.name]:.1f}°" if output.name in errors else "–"
+        error = "–"
+        if output.name in errors:
+            value = errors[output.name]
+            error = f"{value:.3f} {output.unit}" if forces else f"{value:.1f}°"
         outputs.add_row(output.name, output.sign, output.kind, output.certainty, error)
     console.print(outputs)
 

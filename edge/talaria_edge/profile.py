@@ -16,14 +16,14 @@ from talaria_edge.calibration import Calibration
 from talaria_edge.calibration_walk import CalibrationWalk
 from talaria_edge.toml_out import write_toml
 
-PROFILE_VERSION = 3
-_READABLE = (1, 2, PROFILE_VERSION)
-"""Version 1 had neither a grade nor a checksum, and version 2 nothing of the calibration's walk; both are
-read as they are and written anew as the newest."""
+PROFILE_VERSION = 4
+_READABLE = (1, 2, 3, PROFILE_VERSION)
+"""Version 1 had neither a grade nor a checksum, version 2 nothing of the calibration's walk, and version 3 no
+mass; they are read as they are and written anew as the newest."""
 HOME_VARIABLE = "TALARIA_HOME"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TABLES = ("calibration", "grade", "walk")
-_KEYS = {"version", "name", "saved", "session", "session_sha256", "model", *_TABLES}
+_KEYS = {"version", "name", "saved", "session", "session_sha256", "model", "mass_kg", *_TABLES}
 _TEXTS = ("session", "session_sha256", "saved", "model")
 
 
@@ -64,6 +64,8 @@ class UserProfile:
         None where the calibration was never graded.
     walk : CalibrationWalk or None
         What the calibration's walk told beside the axes; None in older profiles.
+    mass_kg : float or None
+        What turns body weights into newtons; None until somebody says it.
     """
 
     name: str
@@ -73,6 +75,7 @@ class UserProfile:
     saved: str | None = None
     origin: CalibrationOrigin | None = None
     walk: CalibrationWalk | None = None
+    mass_kg: float | None = None
 
     def calibrated(
         self,
@@ -149,6 +152,7 @@ def load_profile(name: str, home: Path | None = None) -> UserProfile:
         data.get("saved"),
         None if grade is None else CalibrationOrigin(data.get("session_sha256"), grade),
         walk,
+        data.get("mass_kg"),
     )
 
 
@@ -169,6 +173,7 @@ def save_profile(profile: UserProfile, home: Path | None = None) -> Path:
         "session": profile.session,
         "session_sha256": None if origin is None else origin.session_sha256,
         "model": None if profile.model is None else profile.model.absolute(),
+        "mass_kg": profile.mass_kg,
         "grade": None if origin is None else origin.grade,
         "calibration": None if calibration is None else calibration.to_dict(),
         "walk": None if profile.walk is None else profile.walk.to_dict(),
@@ -200,6 +205,11 @@ def _check(data: dict[str, Any], path: Path) -> None:
         raise ConfigError(
             f"The profile {path} has a session, checksum, saved or model that is not text: mend it, or "
             "delete it and calibrate again."
+        )
+    mass_kg = data.get("mass_kg", 1.0)
+    if not isinstance(mass_kg, int | float) or not mass_kg > 0:
+        raise ConfigError(
+            f"The profile {path} has a mass_kg = {mass_kg!r} that is no mass: mend it, or delete the line."
         )
     for key in _TABLES:
         if not isinstance(data.get(key, {}), dict):

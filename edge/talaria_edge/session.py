@@ -28,6 +28,7 @@ from talaria_edge.dashboard.commands import Command, Wish
 from talaria_edge.dashboard.process import DashboardProcess
 from talaria_edge.dashboard.sink import DashboardSink
 from talaria_edge.findings import Grade
+from talaria_edge.force_log import ForceLog
 from talaria_edge.gait import GaitClass
 from talaria_edge.gait_log import GaitLog
 from talaria_edge.grading import CalibrationReport, grade_calibration
@@ -82,6 +83,8 @@ class Session:
         self._on_state = on_state
         self._profile = None if config.user is None else load_profile(config.user)
         self._model = _load_model(config, self._profile)
+        self._force_model = _load_force_model(config)
+        self._mass_kg = self._take_mass()
         self.capture = Capture(config)
         self._collector = CalibrationCollector(config.rate_hz, config.slots)
         self._pipeline: Pipeline | None = None
@@ -89,6 +92,7 @@ class Session:
         self._steps = StepTimes()
         self._newest: GaitState | None = None
         self._gait_log = GaitLog(config.rate_hz, config.slots)
+        self._force_log = ForceLog(config.rate_hz)
         self._step_s: deque[float] = deque(maxlen=_KEPT_STEPS)
         self._mounting: MountingWatch | None = None
         self._calibration, self._walk = calibration, walk
@@ -195,6 +199,7 @@ class Session:
             self.capture.summary(self.dropped_chunks, self._validity, step_ms),
             outputs=outputs,
             gait=self._gait_log.summary() if self._validity else None,
+            forces=self._force_log.summary() if self._force_model is not None else None,
         )
         try:
             if self.capture.recording is not None and self.capture.recording in self._sinks:
@@ -239,6 +244,8 @@ class Session:
         self._steps.add(step_s)
         self._newest = state
         self._gait_log.add(state.strides, pipeline.attitude)
+        if state.loads:
+            self._force_log.add(state.loads)
         self._watch_mounting(tick)
         self._validity[state.validity] += 1
         for sink in self._sinks:
@@ -323,6 +330,16 @@ class Session:
             profile.calibration, config.rate_hz, config.slots, stance_up=stance_up
         )
 
+    def _take_mass(self) -> float | None:
+        """Find the wearer's mass, and keep in the profile what was just said of it."""
+        told_kg = self.config.mass_kg
+        if self._profile is None:
+            return told_kg
+        if told_kg is not None and told_kg != self._profile.mass_kg:
+            self._profile = replace(self._profile, mass_kg=told_kg)
+            save_profile(self._profile)
+        return self._profile.mass_kg
+
     def _make_pipeline(self, calibration: Calibration) -> Pipeline:
         walk, usual_rad = self._walk, None
         if walk is not None and walk.knees is not None:
@@ -332,17 +349,24 @@ class Session:
                     "How far this wearer's knees usually move was measured with another model, so stiff-knee "
                     "walking is judged without it: calibrate again with this one."
                 )
-        return Pipeline(self._model, calibration, self.config.rate_hz, usual_knees_rad=usual_rad)
+        return Pipeline(
+            self._model,
+            calibration,
+            self.config.rate_hz,
+            usual_knees_rad=usual_rad,
+            force_model=self._force_model,
+        )
 
     def _about(self) -> dict[str, Any]:
         about: dict[str, Any] = {
             "usual_gait": self.config.usual_gait,
-            "model": {
-                "id": self._model.spec.model_id,
-                "path": self._model.path.absolute(),
-                "sha256": self._model.sha256,
-            },
+            "model": _named(self._model),
         }
+        if self._force_model is not None:
+            delay_s = self._force_model.spec.delay_s
+            about["kinetics"] = {**_named(self._force_model), "delay_s": delay_s}
+        if self._mass_kg is not None:
+            about["mass_kg"] = self._mass_kg
         if self._calibration is not None:
             about["calibration"] = self._calibration.to_dict()
         if self._walk is not None:
@@ -352,7 +376,16 @@ class Session:
     def _stream(self) -> Stream:
         spec = self._model.spec
         source = f"{spec.model_id}-{self.config.user or 'anyone'}"
-        return Stream(self._model.output_names, spec.slots, spec.rate_hz, source)
+        forces = () if self._force_model is None else self._force_model.spec.outputs
+        return Stream(
+            self._model.output_names,
+            spec.slots,
+            spec.rate_hz,
+            source,
+            tuple(output.name for output in forces if output.unit == "BW"),
+            tuple(output.name for output in forces if output.unit != "BW"),
+            self._mass_kg,
+        )
 
     def _open_view(self) -> TerminalView | None:
         if not self.config.display:
@@ -366,7 +399,12 @@ class Session:
         band = load_normal_band(self._model.path)
         process = DashboardProcess(wanted.host, wanted.port, wanted.token)
         return DashboardSink(
-            process, self._title, self.config.slots, lambda: self.capture.links, band=band
+            process,
+            self._title,
+            self.config.slots,
+            lambda: self.capture.links,
+            band=band,
+            force_names=self._stream().forces,
         )
 
     @property
@@ -418,3 +456,15 @@ def _load_model(config: Config, profile: UserProfile | None) -> StreamingModel:
             "profile: give --model a folder such as models/base."
         )
     return StreamingModel.load(path, slots=config.slots, rate_hz=config.rate_hz)
+
+
+def _load_force_model(config: Config) -> StreamingModel | None:
+    if config.kinetics is None:
+        return None
+    return StreamingModel.load(
+        config.kinetics, slots=config.slots, rate_hz=config.rate_hz, gives="forces"
+    )
+
+
+def _named(model: StreamingModel) -> dict[str, Any]:
+    return {"id": model.spec.model_id, "path": model.path.absolute(), "sha256": model.sha256}

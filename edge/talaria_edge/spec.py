@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from talaria_bridge.errors import ModelContractError
 
 METADATA_KEY = "talaria.spec"
 """Key of the JSON text in an ONNX file's ``metadata_props``."""
+
+Unit = Literal["rad", "BW", "N m/kg"]
+"""Of an output: an angle; a force in body weights; a joint moment per kilogram of body mass."""
+Gives = Literal["angles", "forces"]
+"""What a model is for: joint angles, or the forces and moments beside them."""
 
 
 class _Strict(BaseModel):
@@ -28,23 +33,25 @@ class Channel(_Strict):
 class Output(_Strict):
     """One output of the network.
 
-    ``sign`` says which movement is positive; ``kind`` is *measured* where a worn sensor spans the
-    joint and *inferred* where the network fills in an unworn segment; ``certainty`` is *lower* for
-    angles whose reference is itself weak (hip adduction and rotation).
+    ``sign`` says which movement, or which direction of a force, is positive; ``kind`` is *measured*
+    where a worn sensor spans the joint and *inferred* where the network fills in an unworn segment;
+    ``certainty`` is *lower* for angles whose reference is itself weak (hip adduction and rotation).
+    What the network says at a tick is of ``delay_s`` before it.
     """
 
     name: str
-    unit: Literal["rad"] = "rad"
+    unit: Unit = "rad"
     sign: str
     kind: Literal["measured", "inferred"]
     certainty: Literal["normal", "lower"]
+    delay_s: float = Field(default=0.0, ge=0)
 
 
 class Head(_Strict):
-    """Further columns of the network's output, after the angles, in the order of `ModelSpec.heads`.
+    """Further columns of the network's output, after the outputs, in the order of `ModelSpec.heads`.
 
     ==============  ===========================================================================
-    ``spread``      per angle, the natural logarithm of its error's scale, rad
+    ``spread``      per output, the natural logarithm of its error's scale, in the output's unit
     ``contact``     per side (r, l), log-odds that the foot was on the ground `delay_s` ago
     ``cycle``       per side, cosine and sine of the gait cycle's angle (0 at initial contact)
     ``gait_class``  one log-likelihood per class named in `columns`
@@ -108,11 +115,16 @@ class Parity(_Strict):
 
 
 class HeldOut(_Strict):
-    """Error per output, degrees, on people or strides the model never saw, and how it was measured."""
+    """Error per output on people or strides the model never saw, and how it was measured.
+
+    Of an angle the root of the mean square, degrees; of a force or a moment the mean of the absolute
+    error, in the output's unit.
+    """
 
     protocol: str
     reference: str
-    rmse_deg: dict[str, float]
+    rmse_deg: dict[str, float] = Field(default_factory=dict)
+    mae: dict[str, float] = Field(default_factory=dict)
 
 
 class ModelSpec(_Strict):
@@ -135,9 +147,29 @@ class ModelSpec(_Strict):
     held_out: HeldOut | None = None
     parity: Parity | None = None
 
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> ModelSpec:
+        if len({output.unit == "rad" for output in self.outputs}) > 1:
+            raise ValueError("outputs are angles or forces, not both")
+        if len({output.delay_s for output in self.outputs}) > 1:
+            raise ValueError("all outputs look equally far back")
+        if self.gives == "angles" and self.delay_s:
+            raise ValueError("angles are those of the tick itself")
+        return self
+
+    @property
+    def gives(self) -> Gives:
+        """What the model is for."""
+        return "angles" if all(output.unit == "rad" for output in self.outputs) else "forces"
+
+    @property
+    def delay_s(self) -> float:
+        """How long before a tick the outputs of that tick were."""
+        return self.outputs[0].delay_s if self.outputs else 0.0
+
     @property
     def width(self) -> int:
-        """Columns of the network's output: the angles, then every head's."""
+        """Columns of the network's output: the outputs, then every head's."""
         return len(self.outputs) + sum(len(head.columns) for head in self.heads)
 
     def columns(self, name: str) -> slice | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from talaria_bridge.receiver import LinkReport
+from talaria_edge.force_log import ForceSummary
 from talaria_edge.gait_log import GaitSummary
 
 
@@ -45,6 +46,8 @@ class RunSummary:
         What became of each sink that was asked for.
     gait : GaitSummary or None
         The walking in it; None where no model ran.
+    forces : ForceSummary or None
+        What was under the feet; None where no force model ran.
     """
 
     ticks: int
@@ -60,6 +63,7 @@ class RunSummary:
     folder: Path | None
     outputs: tuple[OutputReport, ...] = ()
     gait: GaitSummary | None = None
+    forces: ForceSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``session.toml`` keeps them."""
@@ -75,6 +79,7 @@ class RunSummary:
             "lost": self.lost,
             "sinks": {o.name: {"dropped": o.dropped, "trouble": o.trouble} for o in self.outputs},
             "gait": None if self.gait is None else self.gait.to_dict(),
+            "forces": None if self.forces is None else self.forces.to_dict(),
             "links": {link.name or "only": _link(link) for link in self.links},
         }
 

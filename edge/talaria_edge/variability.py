@@ -73,7 +73,7 @@ def stride_statistics(strides: Iterable[Stride]) -> StrideStatistics:
     names = dict.fromkeys(name for rows in by_side.values() for row in rows for name in row)
     spread = {
         name: {
-            side: _spread([row[name] for row in rows if name in row])
+            side: spread_of([row[name] for row in rows if name in row])
             for side, rows in by_side.items()
         }
         for name in names
@@ -82,7 +82,7 @@ def stride_statistics(strides: Iterable[Stride]) -> StrideStatistics:
         {side: len(rows) for side, rows in by_side.items()},
         spread,
         {
-            name: _symmetry_percent(sides["r"].mean, sides["l"].mean)
+            name: symmetry_percent(sides["r"].mean, sides["l"].mean)
             for name, sides in spread.items()
         },
     )
@@ -95,7 +95,8 @@ def _numbers(stride: Stride) -> dict[str, float]:
     return numbers | ranges
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def spread_of(values: Sequence[float]) -> Spread:
+    """Reduce one parameter of one leg to its mean and spread; NaN is left out."""
     known = [value for value in values if math.isfinite(value)]
     count = len(known)
     mean = math.fsum(known) / count if known else math.nan
@@ -105,6 +106,7 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(count, mean, sd, 100.0 * sd / abs(mean) if mean else math.nan)
 
 
-def _symmetry_percent(right: float, left: float) -> float:
+def symmetry_percent(right: float, left: float) -> float:
+    """Return the symmetry index of a right and a left mean; see `StrideStatistics`."""
     total = right + left
     return 200.0 * (right - left) / total if total else math.nan

@@ -10,8 +10,10 @@ from talaria_bridge.receiver import LinkReport
 from talaria_edge.gait import SIDES, GaitEvent, LegState
 from talaria_edge.pipeline import GaitState
 from talaria_edge.sanitiser import names_of
+from talaria_edge.stances import METRICS, Stance
 
 if TYPE_CHECKING:
+    from talaria_edge.forces import Loads
     from talaria_edge.grading import CalibrationReport
     from talaria_edge.strides import Stride
 
@@ -36,6 +38,7 @@ def state_fields(state: GaitState) -> dict[str, Any]:
         ],
         "validity": state.validity,
         "reason": state.reason,
+        **({"loads": _load_fields(state.loads)} if state.loads else {}),
     }
 
 
@@ -48,6 +51,31 @@ def trace_row(state: GaitState, names: Sequence[str]) -> list[float | None]:
         *(_finite(math.degrees(state.angles_rad.get(name, nan)), 2) for name in names),
         *(_finite(math.degrees(state.interval_rad.get(name, nan)), 2) for name in names),
     ]
+
+
+def force_row(
+    state: GaitState, names: Sequence[str], cycles: Sequence[float | None]
+) -> list[float | None]:
+    """Give one point of every force's trace, as `trace_row` does: `cycles` are those of its instant."""
+    loads = state.loads
+    return [
+        round(loads.t_s, 3),
+        *cycles,
+        *(_finite(loads.force_bw.get(name, math.nan), 4) for name in names),
+        *(_finite(loads.force_interval_bw.get(name, math.nan), 4) for name in names),
+    ]
+
+
+def stance_fields(stance: Stance) -> dict[str, Any]:
+    """Name what a stance's row in the table shows."""
+    return {
+        "side": stance.side,
+        "end_s": _finite(stance.end_s, 3),
+        "stance_s": _finite(stance.end_s - stance.start_s, 3),
+        **{name: _finite(getattr(stance.metrics, name), 3) for name in METRICS},
+        "validity": stance.validity,
+        "reason": stance.reason,
+    }
 
 
 def event_fields(event: GaitEvent) -> dict[str, Any]:
@@ -106,6 +134,17 @@ def _leg_fields(leg: LegState) -> dict[str, Any]:
         "sub_phase": leg.sub_phase,
         "cycle": _finite(leg.cycle, 4),
         "confidence": _finite(leg.confidence, 2),
+    }
+
+
+def _load_fields(loads: Loads) -> dict[str, Any]:
+    return {
+        "force_bw": {name: _finite(value, 3) for name, value in loads.force_bw.items()},
+        "interval_bw": {name: _finite(half, 3) for name, half in loads.force_interval_bw.items()},
+        "moment_nm_kg": {name: _finite(value, 3) for name, value in loads.moment_nm_kg.items()},
+        "output_validity": dict(loads.output_validity),
+        "validity": loads.validity,
+        "reason": loads.reason,
     }
 
 

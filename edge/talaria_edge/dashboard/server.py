@@ -28,11 +28,12 @@ from talaria_edge.dashboard.security import Guard
 
 PAGE = Path(__file__).parent / "page"
 STRIDES_SHOWN = 10
+"""So many of the last stances, too."""
 MAX_PAGES = 16
 """Browsers served at once; more would be a mistake or worse."""
 _BEHIND = 40
 """Messages that wait for a slow browser, two seconds' worth; then it starts over from the present."""
-_PASSING = ("kind", "trace", "events", "strides")
+_PASSING = ("kind", "trace", "events", "strides", "forces", "stances")
 """What a message tells once; everything else holds until it is told anew."""
 _MAX_LINE = 1 << 20
 
@@ -43,19 +44,22 @@ class Board:
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
         self._strides: deque[Any] = deque(maxlen=STRIDES_SHOWN)
+        self._stances: deque[Any] = deque(maxlen=STRIDES_SHOWN)
         self._readers: set[Reader] = set()
 
     def tell(self, line: str) -> None:
         """Remember a line, and hand it to every browser."""
         message = json.loads(line)
         self._strides.extend(message.get("strides", ()))
+        self._stances.extend(message.get("stances", ()))
         self._known |= {key: value for key, value in message.items() if key not in _PASSING}
         for reader in self._readers:
             reader.offer(line)
 
     def present(self) -> str:
         """Tell everything that holds now, for a browser that knows nothing."""
-        return json.dumps({"kind": "hello", **self._known, "strides": list(self._strides)})
+        recent = {"strides": list(self._strides), "stances": list(self._stances)}
+        return json.dumps({"kind": "hello", **self._known, **recent})
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Reader]:

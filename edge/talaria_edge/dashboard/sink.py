@@ -17,8 +17,10 @@ from talaria_edge.dashboard.band import NormalBand
 from talaria_edge.dashboard.commands import Command
 from talaria_edge.dashboard.picture import (
     event_fields,
+    force_row,
     link_fields,
     report_fields,
+    stance_fields,
     state_fields,
     stride_fields,
     trace_row,
@@ -37,6 +39,8 @@ FRAME_S = 0.05
 TRACE_S = 0.02
 """Between two points of a trace."""
 LINKS_S = 1.0
+_CYCLES_KEPT = 16
+"""Places in the cycle that are remembered, a third of a second: forces are told of a moment ago."""
 _KEPT = 500
 """Trace points, events and strides that wait while the pipe is full: ten seconds of the first."""
 
@@ -54,6 +58,8 @@ class _Waiting:
     trace: deque[list[float | None]] = field(default_factory=_queue)
     events: deque[dict[str, Any]] = field(default_factory=_queue)
     strides: deque[dict[str, Any]] = field(default_factory=_queue)
+    forces: deque[list[float | None]] = field(default_factory=_queue)
+    stances: deque[dict[str, Any]] = field(default_factory=_queue)
 
 
 class DashboardSink:
@@ -73,6 +79,8 @@ class DashboardSink:
         Asked for the links about once a second.
     band : mapping, optional
         How people usually walk, by angle.
+    force_names : sequence of str, optional
+        The forces that are shown beside the angles, if any.
     clock : callable, optional
         Seconds, never going back.
 
@@ -90,6 +98,7 @@ class DashboardSink:
         read_links: Callable[[], Sequence[LinkReport]],
         *,
         band: Mapping[str, NormalBand] | None = None,
+        force_names: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dropped = 0
@@ -98,6 +107,8 @@ class DashboardSink:
         self._clock = clock
         self._next_frame_s = self._next_links_s = self._next_trace_s = -math.inf
         self._waiting = _Waiting()
+        self._force_names = tuple(force_names)
+        self._cycles: deque[list[float | None]] = deque(maxlen=_CYCLES_KEPT)
         self._gone_said = self._silent = False
         bands = {
             name: {
@@ -107,6 +118,8 @@ class DashboardSink:
             for name, row in (band or {}).items()
         }
         self._tell(title=title, slot_names=list(slots), trace_names=list(SAGITTAL), band=bands)
+        if force_names:
+            self._tell(force_names=list(force_names))
 
     def show(self, state: GaitState) -> None:
         """Take one state; never waits for the page."""
@@ -115,9 +128,13 @@ class DashboardSink:
         self._speaks_again()
         waiting.events.extend(map(event_fields, state.events))
         waiting.strides.extend(map(stride_fields, state.strides))
+        waiting.stances.extend(map(stance_fields, state.loads.stances))
         if not -TRACE_S < state.t_s - self._next_trace_s < 0.0:  # also when time was set back
             self._next_trace_s = state.t_s + TRACE_S * 0.999
-            waiting.trace.append(trace_row(state, SAGITTAL))
+            row = trace_row(state, SAGITTAL)
+            waiting.trace.append(row)
+            if state.loads and self._force_names:
+                self._trace_forces(state, row)
         self._send_if_due()
 
     def calibrating(self, progress: CalibrationProgress) -> None:
@@ -159,6 +176,13 @@ class DashboardSink:
         self._tell(ended=True)
         self._process.close(self._message())
 
+    def _trace_forces(self, state: GaitState, row: list[float | None]) -> None:
+        """Add a point to the traces of the forces, at the place in the cycle where the legs were then."""
+        self._cycles.append(row[:3])
+        at_s = state.loads.t_s
+        then = min(self._cycles, key=lambda known: abs((known[0] or 0.0) - at_s))
+        self._waiting.forces.append(force_row(state, self._force_names, then[1:]))
+
     def _speaks_again(self) -> None:
         if self._silent:
             self._silent = False
@@ -190,7 +214,7 @@ class DashboardSink:
         message: dict[str, Any] = {"kind": "news", "dropped": self.dropped, **waiting.news}
         if waiting.state is not None:
             message["state"] = state_fields(waiting.state)
-        for key in ("trace", "events", "strides"):
+        for key in ("trace", "events", "strides", "forces", "stances"):
             rows = getattr(waiting, key)
             if rows:
                 message[key] = list(rows)

@@ -9,6 +9,7 @@ from talaria_edge.alignment import Tick
 from talaria_edge.gait import LegState
 from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.sanitiser import names_of
+from talaria_edge.stances import METRICS, Stance
 from talaria_edge.strides import Stride
 
 _NUMBER = {"type": ["number", "null"]}
@@ -46,7 +47,22 @@ GAIT_SCHEMA = {
     },
 }
 
-
+FORCES_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "t_s": {"type": "number"},
+        "index": {"type": "integer"},
+        "force_bw": {"type": "object", "additionalProperties": _NUMBER},
+        "interval_bw": {"type": "object", "additionalProperties": _NUMBER},
+        "moment_nm_kg": {"type": "object", "additionalProperties": _NUMBER},
+        "moment_interval_nm_kg": {"type": "object", "additionalProperties": _NUMBER},
+        "not_good": {"type": "object", "additionalProperties": {"type": "string"}},
+        "disagreeing": {"type": "array", "items": {"type": "string"}},
+        "stances": {"type": "array", "items": {"type": "object"}},
+        "validity": {"type": "string"},
+        "reason": {"type": "string"},
+    },
+}
 MARK_SCHEMA = {
     "type": "object",
     "properties": {"t_s": {"type": "number"}, "note": {"type": "string"}},
@@ -89,6 +105,43 @@ def gait_fields(state: GaitState) -> dict[str, Any]:
         "class_confidence": round(state.class_confidence, 3),
         "validity": state.validity,
         "reason": state.reason,
+    }
+
+
+def force_fields(state: GaitState) -> dict[str, Any]:
+    """Name the forces of a gait state that has some, as JSON can carry them; ``t_s`` is their instant."""
+    loads = state.loads
+    moments = {}
+    if loads.moment_nm_kg:
+        moments = {
+            "moment_nm_kg": {n: _finite(v, 4) for n, v in loads.moment_nm_kg.items()},
+            "moment_interval_nm_kg": {
+                n: _finite(v, 4) for n, v in loads.moment_interval_nm_kg.items()
+            },
+        }
+    return {
+        "t_s": round(loads.t_s, 6),
+        "index": state.index,
+        "force_bw": {n: _finite(v, 4) for n, v in loads.force_bw.items()},
+        "interval_bw": {n: _finite(v, 4) for n, v in loads.force_interval_bw.items()},
+        **moments,
+        "not_good": {n: v for n, v in loads.output_validity.items() if v is not Validity.GOOD},
+        "disagreeing": list(loads.disagreeing),
+        "stances": [stance_fields(stance) for stance in loads.stances],
+        "validity": loads.validity,
+        "reason": loads.reason,
+    }
+
+
+def stance_fields(stance: Stance) -> dict[str, Any]:
+    """Name what a stance holds, as JSON can carry it."""
+    return {
+        "side": stance.side,
+        "start_s": stance.start_s,
+        "end_s": stance.end_s,
+        **{name: _finite(getattr(stance.metrics, name), 4) for name in METRICS},
+        "validity": stance.validity,
+        "reason": stance.reason,
     }
 
 

@@ -1,4 +1,4 @@
-"""Gait states on the Lab Streaming Layer: one ``MoCap`` stream of angles, one of ``Markers``.
+"""Gait states on the Lab Streaming Layer: a ``MoCap`` stream of angles, one of ``Markers``, one of forces.
 
 The metadata follows the XDF project's MoCap convention (github.com/sccn/xdf, *MoCap Meta-Data*).
 Samples are stamped with the instant of measurement, so the lag a receiver would have to compensate is
@@ -8,6 +8,7 @@ nil.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from talaria_bridge.errors import ConfigError
@@ -27,7 +28,7 @@ class LslOutlet:
     Parameters
     ----------
     name : str
-        Of the stream; events get `name` + ``-events``.
+        Of the stream; events get `name` + ``-events``, forces and moments `name` + ``-forces``.
     stream : Stream
 
     Attributes
@@ -59,13 +60,15 @@ class LslOutlet:
             lsl.cf_float32,
             f"talaria-{stream.source}",
         )
-        _describe(angles.desc(), stream)
+        rows = [(label, "JointAngle", "degrees") for label in stream.names]
+        _describe(angles.desc(), stream, rows)
         # A stable source_id lets a receiver find the stream again after a restart.
         markers = lsl.StreamInfo(
             f"{name}-events", "Markers", 1, 0.0, lsl.cf_string, f"talaria-{stream.source}-events"
         )
         self._angles = lsl.StreamOutlet(angles, max_buffered=_BUFFER_S)
         self._markers = lsl.StreamOutlet(markers, max_buffered=_BUFFER_S)
+        self._forces = self._open_forces(f"{name}-forces", stream)
 
     def show(self, state: GaitState) -> None:
         """Push one state and its events."""
@@ -74,12 +77,30 @@ class LslOutlet:
             self._to_lsl_s = 0.0 if abs(apart_s) < _SAME_CLOCK_S else apart_s
         angles = [math.degrees(state.angles_rad.get(name, math.nan)) for name in self._names]
         self._angles.push_sample([*angles, _BELIEF[state.validity]], state.t_s + self._to_lsl_s)
+        if self._forces is not None:
+            loads = state.loads
+            values = (*loads.force_bw.values(), *loads.moment_nm_kg.values())
+            at_s = loads.t_s + self._to_lsl_s
+            self._forces.push_sample([*values, _BELIEF[loads.validity]], at_s)
         for event in state.events:
             self._markers.push_sample([f"{event.side}:{event.kind}"], event.t_s + self._to_lsl_s)
 
     def close(self) -> None:
-        """Withdraw both streams; may be called twice."""
-        self._angles = self._markers = None
+        """Withdraw every stream; may be called twice."""
+        self._angles = self._markers = self._forces = None
+
+    def _open_forces(self, name: str, stream: Stream) -> Any:
+        """Offer forces, if there is a force model."""
+        count = len(stream.forces) + len(stream.moments)
+        if not count:
+            return None
+        source = f"talaria-{stream.source}-forces"
+        lsl = self._lsl
+        info = lsl.StreamInfo(name, "Force", count + 1, stream.rate_hz, lsl.cf_float32, source)
+        rows = [(label, "Force", "body weights") for label in stream.forces]
+        rows += [(label, "Moment", "N m/kg") for label in stream.moments]
+        _describe(info.desc(), stream, rows)
+        return lsl.StreamOutlet(info, max_buffered=_BUFFER_S)
 
 
 def _library() -> Any:
@@ -94,9 +115,8 @@ def _library() -> Any:
     return pylsl
 
 
-def _describe(desc: Any, stream: Stream) -> None:
+def _describe(desc: Any, stream: Stream, rows: Sequence[tuple[str, str, str]]) -> None:
     channels = desc.append_child("channels")
-    rows = [(name, "JointAngle", "degrees") for name in stream.names]
     for label, kind, unit in [*rows, ("validity", "Confidence", "normalized")]:
         channel = channels.append_child("channel")
         channel.append_child_value("label", label)

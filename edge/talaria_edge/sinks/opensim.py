@@ -14,7 +14,7 @@ _COUNT_DIGITS = 12
 
 
 class MotWriter:
-    """Append joint angles to a ``.mot`` file, in degrees and with OpenSim's names.
+    """Append joint angles, in degrees, or other numbers to a ``.mot`` file with OpenSim's names.
 
     The header's row count is only ever raised after the rows it counts have been written, so the
     file is whole for a reader at any time, and after a kill at any time it lacks at most the rows
@@ -25,11 +25,13 @@ class MotWriter:
     path : Path
         The file to make; an existing one is replaced.
     names : sequence of str
-        OpenSim coordinates, in column order. All are angles.
+        Columns; of a file of angles, OpenSim's coordinates.
     title : str
         First line of the file.
     flush_s : float
         Seconds of rows kept back before they are written.
+    angles : bool
+        Whether all columns are angles; other numbers are written as they come.
 
     Raises
     ------
@@ -38,16 +40,24 @@ class MotWriter:
     """
 
     def __init__(
-        self, path: Path, names: Sequence[str], title: str = "talaria", flush_s: float = 1.0
+        self,
+        path: Path,
+        names: Sequence[str],
+        title: str = "talaria",
+        flush_s: float = 1.0,
+        *,
+        angles: bool = True,
     ) -> None:
         self.path = path
         self.names = tuple(names)
         self.rows = 0
         self._flush_s = flush_s
+        self._factor = math.degrees(1.0) if angles else 1.0
+        degrees = "yes" if angles else "no"
         self._pending: list[str] = []
         self._flushed_t_s = -math.inf
         before = f"{title}\nversion=1\nnRows="
-        after = f"\nnColumns={len(self.names) + 1}\ninDegrees=yes\nendheader\n"
+        after = f"\nnColumns={len(self.names) + 1}\ninDegrees={degrees}\nendheader\n"
         labels = "\t".join(("time", *self.names))
         self._count_at = len(before.encode())
         try:
@@ -56,22 +66,23 @@ class MotWriter:
         except OSError as err:
             raise _cannot_write(path, err) from None
 
-    def write(self, t_s: float, angles_rad: Mapping[str, float]) -> None:
+    def write(self, t_s: float, values: Mapping[str, float]) -> None:
         """Append one row.
 
         Parameters
         ----------
         t_s : float
             Time, seconds; OpenSim wants it to rise from row to row.
-        angles_rad : mapping of name to float
-            Radians; NaN is written as ``nan``, which OpenSim reads as missing.
+        values : mapping of name to float
+            Angles in radians; NaN is written as ``nan``, which OpenSim's ``TimeSeriesTable`` reads as
+            missing.
 
         Raises
         ------
         RecordingError
             If the disk refuses.
         """
-        cells = (f"{math.degrees(angles_rad[name]):.6f}" for name in self.names)
+        cells = (f"{self._factor * values[name]:.6f}" for name in self.names)
         self._pending.append("\t".join((f"{t_s:.6f}", *cells)) + "\n")
         if t_s - self._flushed_t_s >= self._flush_s:
             self._flushed_t_s = t_s

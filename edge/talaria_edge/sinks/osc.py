@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from talaria_bridge.errors import ConfigError
 from talaria_edge.pipeline import GaitState
+from talaria_edge.stances import METRICS
 
 _NTP_EPOCH_S = 2_208_988_800
 """OSC counts seconds from 1900, computers from 1970."""
@@ -55,6 +56,10 @@ class OscSender:
     ``/talaria/event/SIDE``    sf      ``initial`` or ``final``, seconds before this state
     ``/talaria/stride/SIDE``   ffffff  time s, cadence steps/min, stance and double support share,
                                        length m, speed m/s
+    ``/talaria/force/NAME``    fffs    body weights (NaN if invalid), half of the 90 % interval, how many
+                                       seconds before this state, validity
+    ``/talaria/moment/NAME``   fffs    the same in N m/kg
+    ``/talaria/stance/SIDE``   f × 9   duration s, then the numbers of a stance in their order
     =========================  ======  ============================================================
     """
 
@@ -116,8 +121,27 @@ def osc_bundle(state: GaitState, wall_minus_host_s: float) -> bytes:
         ratios = stride.stance_ratio, stride.double_support_ratio
         values = stride.time_s, stride.cadence_spm, *ratios, stride.length_m, stride.speed_ms
         parts.append(_message(f"/talaria/stride/{stride.side}", *values))
+    if state.loads:
+        parts += _load_messages(state)
     body = b"".join(struct.pack(">i", len(part)) + part for part in parts)
     return b"#bundle\0" + _time_tag(state.t_s + wall_minus_host_s) + body
+
+
+def _load_messages(state: GaitState) -> list[bytes]:
+    loads = state.loads
+    parts = []
+    for kind, values, halves in (
+        ("force", loads.force_bw, loads.force_interval_bw),
+        ("moment", loads.moment_nm_kg, loads.moment_interval_nm_kg),
+    ):
+        for name, value in values.items():
+            said = value, halves[name], state.t_s - loads.t_s, str(loads.output_validity[name])
+            parts.append(_message(f"/talaria/{kind}/{name}", *said))
+    for stance in loads.stances:
+        numbers = (getattr(stance.metrics, name) for name in METRICS)
+        length_s = stance.end_s - stance.start_s
+        parts.append(_message(f"/talaria/stance/{stance.side}", length_s, *numbers))
+    return parts
 
 
 def _message(address: str, *arguments: int | float | str) -> bytes:

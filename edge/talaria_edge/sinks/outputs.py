@@ -1,4 +1,4 @@
-"""The sinks a session can be told to feed: ``csv:``, ``mot:``, ``osc:``, ``ws:``, ``lsl:``."""
+"""The sinks a session can be told to feed: ``csv:``, ``mot:``, ``grf:``, ``osc:``, ``ws:``, ``lsl:``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def _open(spec: OutputSpec, stream: Stream) -> Output:
     openers: dict[str, Callable[[OutputSpec, Stream], Output]] = {
         "csv": _open_csv,
         "mot": _open_mot,
+        "grf": _open_grf,
         "osc": _open_osc,
         "ws": _open_ws,
         "lsl": _open_lsl,
@@ -68,12 +69,28 @@ def _open_csv(spec: OutputSpec, stream: Stream) -> Output:
     from talaria_edge.sinks.csv_table import CsvTable  # noqa: PLC0415  only who asks pays for it
 
     path = _unused(Path(spec.target))
-    return Background(f"csv:{path}", CsvTable(path, stream.names))
+    return Background(f"csv:{path}", CsvTable(path, stream.names, stream.forces, stream.moments))
 
 
 def _open_mot(spec: OutputSpec, stream: Stream) -> Output:
     path = _unused(Path(spec.target))
     return Background(f"mot:{path}", _MotSink(path, stream.names))
+
+
+def _open_grf(spec: OutputSpec, stream: Stream) -> Output:
+    from talaria_edge.sinks.external_loads import ExternalLoadsSink  # noqa: PLC0415
+
+    if not stream.forces:
+        raise ConfigError(
+            "The sink grf: writes forces and this session has no force model: name one after --kinetics."
+        )
+    if stream.mass_kg is None:
+        raise ConfigError(
+            "The sink grf: writes newtons and the wearer's mass is not known: give --mass-kg, once, and the "
+            "user's profile keeps it."
+        )
+    path = _unused(Path(spec.target))
+    return Background(f"grf:{path}", ExternalLoadsSink(path, stream.mass_kg))
 
 
 def _open_osc(spec: OutputSpec, _: Stream) -> Output:

@@ -4,7 +4,7 @@
 
 =================  ==============================================================================
 ``session.mcap``   every byte the sensors sent, with its arrival time: replays bit for bit; and the
-                   ticks and gait states made of them, for Foxglove and for ``talaria export``
+                   ticks, gait states and forces made of them, for Foxglove and for ``talaria export``
 ``angles.mot``     the angles in degrees, OpenSim's names, from the end of calibration on; absent
                    where there was no model
 ``events.csv``     ``t_s,side,kind`` of every contact
@@ -34,9 +34,11 @@ from talaria_bridge.recorder import LOG_FILE, SessionLogWriter
 from talaria_edge.alignment import Tick
 from talaria_edge.pipeline import GaitState
 from talaria_edge.sinks.fields import (
+    FORCES_SCHEMA,
     GAIT_SCHEMA,
     MARK_SCHEMA,
     TICK_SCHEMA,
+    force_fields,
     gait_fields,
     tick_fields,
 )
@@ -52,6 +54,7 @@ SESSION_FILE = "session.toml"
 SESSION_VERSION = 1
 TICKS_TOPIC = "/ticks"
 GAIT_TOPIC = "/gait"
+FORCES_TOPIC = "/forces"
 MARKS_TOPIC = "/marks"
 _LOOK_S = 1.0
 """How often the free space is looked at: a second of four sensors is a few kilobytes."""
@@ -169,6 +172,8 @@ class SessionRecording:
             self._t0_s = state.t_s
             self.note({"t0_s": state.t_s})
         self._log.write_json(GAIT_TOPIC, state.t_s, gait_fields(state), GAIT_SCHEMA)
+        if state.loads:
+            self._log.write_json(FORCES_TOPIC, state.t_s, force_fields(state), FORCES_SCHEMA)
         if self._angles is not None:
             self._angles.write(state.t_s - self._t0_s, state.angles_rad)
         try:

@@ -1,21 +1,37 @@
-// The angles with their intervals, over the gait cycle or over time, against how people usually walk.
+// Angles, and forces where there are some, with their intervals, over the gait cycle or over time; angles
+// against how people usually walk.
 import { echarts } from "/charts/index.js";
 import { plain } from "./tables.js";
 
 const SPAN_S = 6;
 const KEPT_STRIDES = 3;
 const GAP_S = 0.5, GAP_PERCENT = 10; // no area is drawn across a wider hole
-const JOINTS = [
-  ["hip_flexion", "Hip flexion", -40, 60], ["knee_angle", "Knee flexion", -20, 80], ["ankle_angle", "Ankle dorsiflexion", -40, 40],
-];
+// What is drawn: panels [name, title, low, high, step], and where in a state its numbers are.
+export const ANGLES = {
+  panels: [
+    ["hip_flexion", "Hip flexion", -40, 60, 20], ["knee_angle", "Knee flexion", -20, 80, 20], ["ankle_angle", "Ankle dorsiflexion", -40, 40, 20],
+  ],
+  unit: "°", digits: 1,
+  read: (state) => ({ values: state.angles_deg, halves: state.interval_deg, how: state.angle_validity, all: state.validity, reason: state.reason }),
+};
+export const FORCES = {
+  panels: [
+    ["grf_vertical", "Upwards", 0, 1.6, 0.4], ["grf_anterior", "Forwards", -0.4, 0.4, 0.2],
+    ["grf_lateral", "Outwards", -0.2, 0.2, 0.1],
+  ],
+  unit: "", digits: 2,
+  read: (state) => state.loads && ({
+    values: state.loads.force_bw, halves: state.loads.interval_bw, how: state.loads.output_validity, all: state.loads.validity, reason: state.loads.reason,
+  }),
+};
 const SIDES = ["r", "l"];
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export class Charts {
-  constructor(place) {
+  constructor(place, kind) {
     this.axis = "cycle";
     this.band = {};
-    this.joints = JOINTS.map((joint) => new Joint(place, joint));
+    this.joints = kind.panels.map((panel) => new Joint(place, panel, kind));
     this.clear();
     new ResizeObserver(() => this.joints.forEach((joint) => joint.chart.resize())).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.restyle());
@@ -126,8 +142,8 @@ export class Charts {
 }
 
 class Joint {
-  constructor(place, [name, title, low, high]) {
-    Object.assign(this, { name, low, high, tips: {}, values: {} });
+  constructor(place, [name, title, low, high, step], kind) {
+    Object.assign(this, { name, low, high, step, kind, tips: {}, values: {} });
     const box = document.createElement("div");
     box.className = "joint";
     box.innerHTML = '<header><h3></h3><span class="value r"></span><span class="value l"></span></header><div class="plot"></div>';
@@ -151,7 +167,7 @@ class Joint {
         splitLine: { lineStyle: { color: line } }, axisLine: { show: false }, axisTick: { show: false },
       },
       yAxis: {
-        type: "value", min: this.low, max: this.high, interval: 20, axisLabel: { color: soft, formatter: "{value}°" },
+        type: "value", min: this.low, max: this.high, interval: this.step, axisLabel: { color: soft, formatter: `{value}${this.kind.unit}` },
         axisLine: { show: false }, axisTick: { show: false },
         splitLine: { lineStyle: { color: line } },
       },
@@ -177,18 +193,24 @@ class Joint {
   showNow(state, fresh) {
     for (const side of SIDES) {
       const name = `${this.name}_${side}`, place = this.values[side];
-      const value = state?.angles_deg[name], half = state?.interval_deg[name];
-      const how = !state || !fresh || value == null ? "invalid" : state.angle_validity[name] ?? state.validity;
+      const told = state && this.kind.read(state);
+      const value = told?.values[name], half = told?.halves[name], digits = this.kind.digits;
+      const how = !told || !fresh || value == null ? "invalid" : told.how[name] ?? told.all;
       place.className = `value ${side} ${how}`;
-      place.title = how === "good" ? "" : plain(state?.reason);
-      const text = how === "invalid" ? "no value" : `${value.toFixed(1)}°`;
-      const more = how !== "invalid" && half != null ? ` ± ${half.toFixed(1)}` : "";
+      place.title = how === "good" ? "" : plain(told?.reason);
+      const text = how === "invalid" ? "no value" : `${signed(value, digits)}${this.kind.unit}`;
+      const more = how !== "invalid" && half != null ? ` ± ${half.toFixed(digits)}` : "";
       if (place.dataset.text === text + more) continue;
       place.dataset.text = text + more;
       place.textContent = text;
       if (more) place.append(Object.assign(document.createElement("small"), { textContent: more }));
     }
   }
+}
+
+// Never "-0.00".
+function signed(value, digits) {
+  return (Math.round(value * 10 ** digits) / 10 ** digits + 0).toFixed(digits);
 }
 
 // A band between two curves as one polygon; points are [x, low, high].

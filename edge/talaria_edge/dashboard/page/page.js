@@ -1,15 +1,15 @@
 // The page: listens to the session, remembers the last seconds, and draws what it is told.
-import { Charts } from "./charts.js";
+import { ANGLES, Charts, FORCES } from "./charts.js";
 import { Skeleton } from "./skeleton.js";
 import { PhaseBars } from "./phases.js";
-import { plain, showSensors, showStrides, showClass } from "./tables.js";
+import { plain, showSensors, showStances, showStrides, showClass } from "./tables.js";
 
 const $ = (id) => document.getElementById(id);
 const SILENT_MS = 2000; // a session that runs says something at least once a second
 const REDRAW_MS = 100;
 
 const known = {};
-const strides = [];
+const strides = [], stances = [];
 let socket = null;
 let heardMs = 0;
 let drawnMs = 0;
@@ -17,7 +17,8 @@ let noted = null;
 
 const skeleton = new Skeleton($("skeleton"));
 const phases = new PhaseBars($("phases"), $("key"));
-const charts = new Charts($("charts"));
+const charts = new Charts($("charts"), ANGLES);
+let forces = null; // made when a session turns out to have a force model
 
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
@@ -27,12 +28,13 @@ function connect() {
 
 function take(message) {
   heardMs = performance.now();
-  const { kind, trace, events, strides: more, ...lasting } = message;
+  const { kind, trace, events, strides: more, forces: pushed, stances: stood, ...lasting } = message;
   if (kind === "hello") {
     for (const key of Object.keys(known)) delete known[key];
     noted = message.note?.at_s ?? null; // an old note is not news
-    strides.length = 0;
+    strides.length = stances.length = 0;
     charts.clear();
+    forces?.clear();
     phases.clear();
   }
   Object.assign(known, lasting);
@@ -40,6 +42,7 @@ function take(message) {
     charts.about(known.trace_names ?? [], known.band ?? {});
     $("band-key").hidden = !Object.keys(known.band ?? {}).length;
   }
+  takeForces(pushed ?? [], stood ?? [], kind === "hello");
   strides.push(...(more ?? []));
   strides.splice(0, Math.max(0, strides.length - 10));
   charts.take(trace ?? [], known.state);
@@ -50,6 +53,21 @@ function take(message) {
     noted = message.note.at_s;
     toast(message.note.text);
   }
+}
+
+function takeForces(rows, more, afresh) {
+  $("forces").hidden = !known.force_names;
+  document.body.classList.toggle("with-forces", Boolean(known.force_names));
+  if (!known.force_names) return;
+  if (!forces) {
+    forces = new Charts($("force-charts"), FORCES);
+    forces.over(charts.axis);
+  }
+  if (afresh || forces.names !== known.force_names) forces.about(known.force_names, {});
+  forces.take(rows);
+  stances.push(...more);
+  stances.splice(0, Math.max(0, stances.length - 6));
+  if (more.length || afresh) showStances($("stance-rows"), stances);
 }
 
 function frame(nowMs) {
@@ -65,6 +83,10 @@ function frame(nowMs) {
   showSensors($("slots"), $("links"), known);
   phases.draw();
   charts.draw(known.state, fresh(nowMs));
+  if (!forces) return;
+  forces.draw(known.state, fresh(nowMs));
+  const loads = known.state?.loads;
+  $("loads-belief").textContent = !loads || loads.validity === "good" ? "" : `${loads.validity}: ${plain(loads.reason)}`;
 }
 
 function fresh(nowMs) {
@@ -156,6 +178,7 @@ for (const button of document.querySelectorAll("footer button")) {
 for (const button of document.querySelectorAll("#axis button")) {
   button.addEventListener("click", () => {
     charts.over(button.dataset.axis);
+    forces?.over(button.dataset.axis);
     for (const other of document.querySelectorAll("#axis button")) {
       other.setAttribute("aria-pressed", String(other === button));
     }

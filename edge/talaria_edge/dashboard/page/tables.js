@@ -39,6 +39,26 @@ export function showStrides(body, strides) {
   }));
 }
 
+export function showStances(body, stances) {
+  if (!stances.length) {
+    body.innerHTML = '<tr><td colspan="8" class="none">No whole stance yet.</td></tr>';
+    return;
+  }
+  body.replaceChildren(...stances.toReversed().map((stance) => {
+    const row = document.createElement("tr");
+    const side = row.insertCell();
+    side.textContent = stance.side === "r" ? "right" : "left";
+    side.className = stance.side;
+    for (const text of [
+      number(stance.first_peak_bw, 2), number(stance.second_peak_bw, 2), number(stance.loading_rate_bw_s, 1),
+      number(stance.impulse_bw_s, 2), number(stance.braking_bw_s, 3), number(stance.propulsion_bw_s, 3),
+      stance.validity === "good" ? "" : stance.validity,
+    ]) row.insertCell().textContent = text;
+    row.title = plain(stance.reason);
+    return row;
+  }));
+}
+
 export function showSensors(place, words, known) {
   const names = known.slot_names ?? [];
   if (place.children.length !== names.length) {
