@@ -44,7 +44,7 @@ def main() -> None:
     if asked.replay is not None:
         replay(asked.replay, asked.model, asked.out)
         return
-    model = asked.model or sorted((HOME / "models").glob("*/model.onnx"))[0].parent
+    model = asked.model or HOME / "models" / "talaria-legs-2"
     check_tools()
     start_s = time.monotonic()
     if not (ROOT / "usr" / "bin" / f"python{PYTHON}").exists():

@@ -40,7 +40,7 @@ from talaria_edge.model import StreamingModel
 from talaria_edge.pipeline import Pipeline
 
 HOME = Path(__file__).parents[1]
-MODEL = sorted((HOME / "models").glob("*/model.onnx"))[0].parent
+MODEL = HOME / "models" / "talaria-legs-2"
 SECONDS = 60.0
 RATE_HZ = 100.0
 WATCHED_S = 30.0

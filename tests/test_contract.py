@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from talaria_bridge.samples import LEG_SLOTS
-from talaria_edge.kinematics import ANGLES
+from talaria_edge.kinematics import ANGLES, SIDES
 from talaria_edge.model import StreamingModel
+from talaria_edge.spec import Gives
+from talaria_edge.stances import FORCE_AXES
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.onnx"))
@@ -30,8 +32,12 @@ def test_there_is_a_released_model() -> None:
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
 def test_released_models_fit_this_runtime_and_their_checksums(folder: Path) -> None:
-    model = StreamingModel.load(folder, slots=LEG_SLOTS, rate_hz=100.0)  # replays the parity vector
-    assert tuple(output.name for output in model.spec.outputs) == ANGLES
+    gives: Gives = "forces" if folder.name.startswith("talaria-forces") else "angles"
+    # Loading replays the parity vector.
+    model = StreamingModel.load(folder, slots=LEG_SLOTS, rate_hz=100.0, gives=gives)
+    forces = tuple(f"grf_{axis}_{side}" for side in SIDES for axis in FORCE_AXES)
+    names = {"angles": ANGLES, "forces": forces}
+    assert tuple(output.name for output in model.spec.outputs) == names[gives]
     assert model.spec.held_out is not None
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split()

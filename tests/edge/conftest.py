@@ -14,23 +14,24 @@ from talaria_edge.calibration import Calibration, SlotCalibration
 from talaria_edge.features import FEATURE_VERSION, channels
 from talaria_edge.kinematics import ANGLES
 from talaria_edge.sanitiser import SlotFlag
-from talaria_edge.spec import METADATA_KEY, ModelSpec
+from talaria_edge.spec import METADATA_KEY, Head, Intervals, ModelSpec, Output
+from talaria_edge.stances import FORCE_AXES
 
 MakeModel = Callable[..., Path]
 HIDDEN = 5
 
 
-def _weights(inputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _weights(inputs: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(7)
     w_in = rng.normal(0, 0.05, (inputs, HIDDEN)).astype(np.float32)
     w_rec = rng.normal(0, 0.3, (HIDDEN, HIDDEN)).astype(np.float32)
-    w_out = rng.normal(0, 0.2, (HIDDEN, len(ANGLES))).astype(np.float32)
+    w_out = rng.normal(0, 0.2, (HIDDEN, width)).astype(np.float32)
     return w_in, w_rec, w_out
 
 
-def reference_outputs(x: np.ndarray) -> np.ndarray:
+def reference_outputs(x: np.ndarray, width: int = len(ANGLES)) -> np.ndarray:
     """What the tiny network must give: h = tanh(x W + h U), y = h V, in plain numpy."""
-    w_in, w_rec, w_out = _weights(x.shape[1])
+    w_in, w_rec, w_out = _weights(x.shape[1], width)
     h = np.zeros((1, HIDDEN), np.float32)
     rows = []
     for row in x:
@@ -53,9 +54,13 @@ def write_model(
 
     names = channels(slots)
     width = len(names) if graph_inputs is None else graph_inputs
-    w_in, w_rec, w_out = _weights(width)
+    columns = len(ANGLES)
+    if "outputs" in spec_changes:
+        heads = sum(len(head.columns) for head in spec_changes["heads"])
+        columns = len(spec_changes["outputs"]) + heads
+    w_in, w_rec, w_out = _weights(width, columns)
     x = np.random.default_rng(3).normal(size=(6, len(names))).astype(np.float32)
-    y = reference_outputs(x)[-1].astype(float) + parity_error_rad
+    y = reference_outputs(x, columns)[-1].astype(float) + parity_error_rad
     fields: dict[str, Any] = {
         "model_id": "tiny",
         "slots": tuple(slots),
@@ -86,7 +91,7 @@ def write_model(
             helper.make_tensor_value_info("h", TensorProto.FLOAT, [1, HIDDEN]),
         ],
         [
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, len(ANGLES)]),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, columns]),
             helper.make_tensor_value_info("h_out", TensorProto.FLOAT, [1, HIDDEN]),
         ],
         [
@@ -116,6 +121,72 @@ def tiny_outputs() -> Callable[[np.ndarray], np.ndarray]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+FORCES = tuple(f"grf_{axis}_{side}" for side in "rl" for axis in FORCE_AXES)
+
+
+def force_spec_fields() -> dict[str, Any]:
+    """What a force model's spec says instead of an angle model's."""
+    return {
+        "model_id": "tiny-forces",
+        "outputs": [
+            Output(
+                name=name, unit="BW", sign="+", kind="inferred", certainty="normal", delay_s=0.03
+            )
+            for name in FORCES
+        ],
+        "heads": (
+            Head(name="spread", columns=tuple(f"spread_{name}" for name in FORCES), delay_s=0.03),
+            Head(name="contact", columns=("contact_r", "contact_l"), delay_s=0.03),
+        ),
+        "intervals": Intervals(level=0.9, factor=dict.fromkeys(FORCES, 0.05), protocol="made up"),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_forces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A force model of made-up weights, in a folder of its own."""
+    path = tmp_path_factory.mktemp("forces") / "model.onnx"
+    return write_model(path, **force_spec_fields())
+
+
+class Presser:
+    """A force network of tests: gives at each step the next row of a script, heads included."""
+
+    def __init__(self, rows: Sequence[Sequence[float]], **changes: Any) -> None:
+        fields = force_spec_fields() | {
+            "slots": LEG_SLOTS,
+            "rate_hz": 100.0,
+            "feature_version": FEATURE_VERSION,
+            "channels": channels(LEG_SLOTS),
+            "states": [{"input": "n", "output": "n_out", "shape": (1,)}],
+            "calibration": "none",
+            "trained_on": "nothing",
+        }
+        self.spec = ModelSpec.model_validate(fields | changes)
+        self._rows = [np.asarray(row, np.float32) for row in rows]
+        self._at = 0
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        self._at += 1
+        return self._rows[min(self._at, len(self._rows)) - 1]
+
+    def reset(self) -> None:
+        pass  # the script goes on: a reset must not be mistaken for a fresh walk
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        return {"n": np.array([self._at], np.float32)}
+
+    @state.setter
+    def state(self, value: dict[str, np.ndarray]) -> None:
+        self._at = int(value["n"][0])
+
+
+@pytest.fixture(scope="session")
+def presser() -> Callable[..., Presser]:
+    return Presser
 
 
 @pytest.fixture(scope="session")

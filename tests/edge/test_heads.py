@@ -37,7 +37,7 @@ ZEROS = [0.0] * len(ANGLES)
 def test_each_head_reads_its_own_columns() -> None:
     y = [*ZEROS, *[math.log(0.05)] * len(ANGLES), 2.0, -2.0, 0.0, 1.0, -1.0, 0.0, -0.1, -3.0, 1.4]
     heads = Heads(FULL)
-    assert heads.half_widths_rad(y) == pytest.approx(dict.fromkeys(ANGLES, 0.1))
+    assert heads.half_widths(y) == pytest.approx(dict.fromkeys(ANGLES, 0.1))
     assert heads.contact(y) == pytest.approx({"r": 0.880797, "l": 0.119203}, abs=1e-6)
     assert heads.cycle(y) == pytest.approx({"r": 0.25, "l": 0.5})
     assert heads.classes_of(y) == [-0.1, -3.0]
@@ -47,7 +47,7 @@ def test_each_head_reads_its_own_columns() -> None:
 
 def test_a_model_without_heads_claims_nothing() -> None:
     heads = Heads(spec())
-    assert all(map(math.isnan, heads.half_widths_rad(ZEROS).values()))
+    assert all(map(math.isnan, heads.half_widths(ZEROS).values()))
     assert all(map(math.isnan, heads.contact(ZEROS).values()))
     assert all(map(math.isnan, heads.cycle(ZEROS).values()))
     assert heads.classes_of(ZEROS) == []
@@ -55,7 +55,7 @@ def test_a_model_without_heads_claims_nothing() -> None:
 
 
 def test_a_spread_that_nobody_measured_is_no_interval() -> None:
-    widths = Heads(spec(SPREAD)).half_widths_rad([*ZEROS, *ZEROS])
+    widths = Heads(spec(SPREAD)).half_widths([*ZEROS, *ZEROS])
     assert all(map(math.isnan, widths.values()))
 
 
@@ -63,12 +63,12 @@ def test_output_that_is_no_number_or_enormous_ends_in_no_exception() -> None:
     heads = Heads(FULL)
     width = FULL.width
     lost = [math.nan] * width
-    assert all(map(math.isnan, heads.half_widths_rad(lost).values()))
+    assert all(map(math.isnan, heads.half_widths(lost).values()))
     assert all(map(math.isnan, heads.contact(lost).values()))
     assert heads.classes_of(lost) == [0.0, 0.0]
     for size in (1e30, -1e30):
         far = [size] * width
-        assert all(value >= 0.0 for value in heads.half_widths_rad(far).values())
+        assert all(value >= 0.0 for value in heads.half_widths(far).values())
         assert heads.contact(far)["r"] == (1.0 if size > 0 else 0.0)
 
 
@@ -81,7 +81,7 @@ def test_intervals_grow_in_proportion_to_what_is_beyond_the_novelty_limit() -> N
     assert grown[-1] == pytest.approx(2.0, rel=1e-3)
     y = [*ZEROS, *[math.log(0.05)] * len(ANGLES)]
     heads = Heads(spec(SPREAD, intervals=FULL.intervals))
-    assert heads.half_widths_rad(y, 2.0) == pytest.approx(dict.fromkeys(ANGLES, 0.2))
+    assert heads.half_widths(y, 2.0) == pytest.approx(dict.fromkeys(ANGLES, 0.2))
 
 
 def test_without_a_limit_or_a_number_nothing_grows() -> None:

@@ -11,11 +11,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from talaria_edge.svg import Band, Line, Plot, draw, ticks
 from talaria_training.acceptance import About, document
 from talaria_training.acceptance_page import page
 from talaria_training.networks import GaitNet
 from talaria_training.personal import Outcome, personalise
-from talaria_training.svg import Band, Line, Plot, draw, ticks
 from talaria_training.train import FINETUNE, MULTI_USER, train
 from talaria_training.trials import Trial
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from talaria_bridge.errors import ExportError, ModelContractError
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.model import StreamingModel
 from talaria_training import artefacts
+from talaria_training.demo import choose_base
 from talaria_training.networks import GaitNet
 from talaria_training.train import MULTI_USER, outputs, train
 from talaria_training.trials import Trial
@@ -46,6 +48,16 @@ def test_weights_come_back_the_same(net: GaitNet, folder: Path) -> None:
     assert spec.people == ("Sim11", "Sim12")
     for name, value in net.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
+
+
+def test_a_personal_model_is_never_taken_for_a_base(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "base")
+    shutil.copytree(folder, tmp_path / "personal")
+    (tmp_path / "personal" / f"{artefacts.ACCEPTED}.json").write_text("{}")
+    assert [place.name for place, _ in artefacts.bases(tmp_path)] == ["base"]
+    found = choose_base(tmp_path, "Sim99")
+    assert found is not None
+    assert found.name == "base"
 
 
 def test_checksums_and_card_are_true(folder: Path) -> None:

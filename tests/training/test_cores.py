@@ -211,7 +211,7 @@ def test_released_weights_still_give_what_they_gave(folder: Path) -> None:
 
 def test_a_core_of_a_later_version_ends_in_a_sentence() -> None:
     with pytest.raises(ModelContractError, match="core 'rwkv', and this version knows only gru"):
-        artefacts._core_named("rwkv", Path("model.safetensors"))
+        artefacts.core_named("rwkv", Path("model.safetensors"))
 
 
 @torch.enable_grad()

@@ -6,9 +6,11 @@ import multiprocessing
 import operator
 import os
 import pickle
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,19 @@ def test_a_process_killed_between_two_jobs_says_so_at_the_next() -> None:
     worker.stop()
 
 
+def test_a_process_computes_with_one_thread_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    jobs: dict[str, Job] = {
+        name: (os.getenv, name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    }
+    told = {one.name: one.text for one in LocalEngine(1).outcomes(jobs, {})}
+    assert told == {"OPENBLAS_NUM_THREADS": '"1"', "OMP_NUM_THREADS": '"3"'}
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
 def test_order_and_neighbours_change_no_result(store: Store) -> None:
     jobs = without_death(MIXED)
     one = attempt_jobs(jobs, store, Inline()).values
@@ -125,6 +140,44 @@ def test_an_interruption_keeps_what_has_finished_and_leaves_no_process(store: St
     assert store.read("quick") == "2"
     assert store.read("endless") is None
     assert multiprocessing.active_children() == []
+
+
+def test_processes_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    job = (
+        f"__import__('pathlib').Path({str(noted)!r}).write_text(str(__import__('os').getpid())) "
+        "and __import__('time').sleep(99)"
+    )
+    script = (
+        "from talaria_training.engine import LocalEngine\n"
+        "if __name__ == '__main__':\n"
+        f"    jobs = {{'endless': (eval, {job!r})}}\n"
+        "    list(LocalEngine(1).outcomes(jobs, {}))\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")])
+    try:
+        assert _soon(lambda: noted.exists() and noted.read_text() != "")
+    finally:
+        parent.kill()
+        parent.wait()
+    worker = int(noted.read_text())
+    assert _soon(lambda: not _runs(worker))
+
+
+def _soon(true: Callable[[], bool]) -> bool:
+    give_up_s = time.monotonic() + 60.0
+    while not true() and time.monotonic() < give_up_s:
+        time.sleep(0.05)
+    return true()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # nobody here may be there to collect it
 
 
 @dataclass

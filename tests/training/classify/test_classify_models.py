@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from talaria_bridge.errors import ConfigError, RecordingError
 from talaria_training.classify import nets
 from talaria_training.classify.learning import CHUNK, principal, standard
-from talaria_training.classify.models import LINEAR, MODELS, fit, fit_each
+from talaria_training.classify.models import LINEAR, MODELS, Classifier, fit, fit_each, fit_together
+from talaria_training.classify.splits import Fold
 from talaria_training.classify.stored import load, save
 
 Strides = tuple[NDArray[np.float32], NDArray[np.str_]]
@@ -71,9 +72,16 @@ def test_a_folder_without_a_classifier_is_one_sentence(tmp_path: Path) -> None:
 def test_held_strides_teach_nothing(name: str) -> None:
     values, labels = strides()
     held = np.arange(len(labels)) % 4 == 0
+    fold = Fold("a fold", np.flatnonzero(~held), np.flatnonzero(held))
     spoilt = values.copy()
     spoilt[held] = spoilt[held][:, :, ::-1] * 3.0 + 1.0
-    clean, dirty = (fit(name, v, labels, 0, held, **briefly(name)) for v in (values, spoilt))
+
+    def learned(from_values: NDArray[np.float32]) -> Classifier:
+        if name in LINEAR:
+            return next(fit_each(name, from_values, labels, [{}], held))
+        return fit_together(name, from_values, labels, 0, [fold], {"epochs": 1})[0]
+
+    clean, dirty = learned(values), learned(spoilt)
     np.testing.assert_array_equal(clean.mean, dirty.mean)
     np.testing.assert_array_equal(clean.scale, dirty.scale)
     np.testing.assert_allclose(clean.scores(values), dirty.scores(values), rtol=1e-6)
@@ -92,10 +100,11 @@ def test_a_network_stops_where_the_held_strides_get_worse() -> None:
     noise = random.normal(size=values.shape).astype(np.float32)
     labels = random.permutation(labels)
     held = np.arange(len(labels)) % 4 == 0
-    found = fit("mlp", noise, labels, 0, held)
+    fold = Fold("a fold", np.flatnonzero(~held), np.flatnonzero(held))
+    (found,) = fit_together("mlp", noise, labels, 0, [fold], {})
     epochs = found.hyper["epochs"]
     assert epochs < 10
-    again = fit("mlp", noise, labels, 0, held, epochs=epochs)
+    again = fit("mlp", noise[~held], labels[~held], 0, epochs=epochs)
     np.testing.assert_array_equal(found.scores(noise), again.scores(noise))
 
 
@@ -120,7 +129,7 @@ def test_two_classes_have_opposite_scores(name: str) -> None:
 
 def test_sharing_work_between_settings_changes_no_result() -> None:
     values, labels = strides()
-    together = list(fit_each("svm", values, labels, 0, [{"C": 0.1}, {"C": 10.0}]))
+    together = list(fit_each("svm", values, labels, [{"C": 0.1}, {"C": 10.0}]))
     alone = fit("svm", values, labels, 0, C=10.0)
     np.testing.assert_array_equal(together[1].scores(values), alone.scores(values))
 

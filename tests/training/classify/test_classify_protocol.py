@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from talaria_bridge.errors import ConfigError, TalariaError
-from talaria_training.classify import protocol
-from talaria_training.classify.models import fit_each
-from talaria_training.classify.protocol import Plan, jobs_of, learn, run_fold, study
-from talaria_training.classify.splits import split
+from talaria_training.classify import choosing, learning
+from talaria_training.classify.choosing import learn, simplest
+from talaria_training.classify.models import fit_each, fit_together
+from talaria_training.classify.protocol import Plan, jobs_of, run_fold, study
+from talaria_training.classify.splits import Fold, inner, split
 from talaria_training.classify.stored import load
 from talaria_training.classify.tables import sentences
 from talaria_training.classify.tasks import Task, labelled
@@ -111,18 +113,77 @@ def test_settings_are_chosen_from_strides_held_out_inside(monkeypatch: pytest.Mo
     seen = []
 
     def watched(
-        model: str, values: Any, labels: Any, seed: int, settings: Any, held: NDArray[np.bool_]
+        model: str, values: Any, labels: Any, settings: Any, held: NDArray[np.bool_]
     ) -> Any:
         seen.append((len(labels), int(held.sum()), len(settings)))
-        yield from fit_each(model, values, labels, seed, settings, held)
+        yield from fit_each(model, values, labels, settings, held)
 
-    monkeypatch.setattr(protocol, "fit_each", watched)
+    monkeypatch.setattr(choosing, "fit_each", watched)
     strides = labelled(table(people=6), Task.parse("group"))
     _, settings = learn("svm", "person", strides, 0)
     assert [total for total, _, _ in seen] == [120, 120, 120]
     assert sum(held for _, held, _ in seen) == 120
     assert settings["chosen_by"] == "person"
-    assert settings["C"] in protocol.GRIDS["svm"]["C"]
+    assert settings["C"] in choosing.GRIDS["svm"]["C"]
+
+
+def test_every_person_is_a_part_of_their_own_where_people_are_held_out() -> None:
+    mixed = table(people=5, sessions=2)
+    walks = dict(mixed.columns) | {"condition": np.tile(["walk", "limp"], len(mixed) // 2)}
+    strides = labelled(replace(mixed, columns=walks), Task.parse("condition"))
+    folds, by = inner("person", strides, 0)
+    assert by == "person"
+    assert [len(np.unique(strides.person[fold.test])) for fold in folds] == [1] * 5
+
+
+def test_of_settings_that_are_as_good_the_most_regularised_is_taken() -> None:
+    sure = np.array([[0.7, 0.7, 0.7], [0.88, 0.88, 0.88], [0.91, 0.89, 0.93], [0.5, 0.5, 0.5]])
+    assert simplest(sure) == 2  # 0.91 with an error of 0.0115
+    assert simplest(sure + np.array([0.1, 0.0, -0.1])) == 1
+    doubtful = np.array([[0.7, 0.9], [0.8, 0.8], [1.0, 0.7]])
+    assert simplest(doubtful) == 0
+    assert simplest(doubtful.mean(axis=1, keepdims=True)) == 2
+    assert simplest(np.array([[0.5], [1.0], [np.nan]])) == 1
+
+
+@pytest.mark.parametrize("model", ["svm", "cnn-c3"])
+def test_the_error_over_parts_decides_between_people_only(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watched(figures: NDArray[np.float64]) -> int:
+        seen.append(figures.shape[1])
+        return simplest(figures)
+
+    monkeypatch.setattr(choosing, "simplest", watched)
+    strides = labelled(table(people=6, each=3, effect=3.0), Task.parse("group"))
+    for kind in ("person", "trial"):
+        learn(model, kind, strides, 0)
+    assert seen == [3, 1]
+
+
+def test_networks_side_by_side_stop_together_where_their_mean_error_is_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {0: iter([0.5, 0.1, 0.4, *[0.4] * 50]), 1: iter([0.1, 0.2, 0.2, *[0.2] * 50])}
+    losses = iter([1.0, 9.0, 0.9, 9.0, 0.1, *[5.0] * 200])
+    strides = labelled(table(people=4, each=3), Task.parse("group"))
+    folds = [
+        Fold("a", np.arange(12), np.arange(12, 24)),
+        Fold("b", np.arange(12, 24), np.arange(12)),
+    ]
+
+    def watched(course: Any, values: Any, targets: Any) -> Any:
+        return learning._Watched(next(losses), next(told[int(course.lesson.train[0] > 0)]))
+
+    monkeypatch.setattr(learning._Course, "watched", watched)
+    nets = fit_together("mlp", strides.values, strides.labels, 0, folds, {"width": 4})
+    assert [net.hyper["epochs"] for net in nets] == [2, 2]
+    losses = iter([1.0, 0.9, 0.1, *[5.0] * 50])
+    told[0] = iter([0.5] * 60)
+    (alone,) = fit_together("mlp", strides.values, strides.labels, 0, folds[:1], {"width": 4})
+    assert alone.hyper["epochs"] == 3
 
 
 def test_no_further_setting_is_tried_after_one_that_was_always_right(
@@ -135,10 +196,10 @@ def test_no_further_setting_is_tried_after_one_that_was_always_right(
             tried.append(classifier.hyper["C"])
             yield classifier
 
-    monkeypatch.setattr(protocol, "fit_each", watched)
+    monkeypatch.setattr(choosing, "fit_each", watched)
     strides = labelled(table(people=3, sessions=1, own=3.0), Task.parse("identity"))
     _, settings = learn("svm", "first-last", strides, 0)
-    assert tried == [settings["C"]] == [protocol.GRIDS["svm"]["C"][0]]
+    assert tried == [settings["C"]] == [choosing.GRIDS["svm"]["C"][0]]
 
 
 def test_a_network_learns_again_from_all_training_strides_for_as_long_as_it_took() -> None:
@@ -238,6 +299,24 @@ def test_the_command_judges_and_writes_a_model_of_the_chosen_channels(tmp_path: 
     assert classifier.classes == ("P00", "P01", "P02", "P03")
     assert classifier.mean.shape == (1, 24)
     assert about["channels"] == ["hip"]
+
+
+def test_faithfulness_of_every_model_comes_with_its_interval(tmp_path: Path) -> None:
+    file, said = tmp_path / "t.npz", tmp_path / "all.json"
+    table(people=6, each=3, effect=4.0).save(file)
+    quick = ("--permutations", "0", "--workers", "1", "--folds", "3", "--json", str(said))
+    output = run(str(file), "--task", "group", "--model", "svm,logistic", "--faithful", *quick)
+    by_person, by_trial = json.loads(said.read_text())["studies"]
+    for model in ("svm", "logistic"):
+        found = by_person["models"][model]["perturbation"]
+        most, random = found["accuracy"]["most"], found["accuracy"]["random"]
+        below = most["below_random"]
+        gap = random["area"]["value"] - most["area"]["value"]
+        assert below["value"] == pytest.approx(gap, abs=1e-5)
+        assert 0.0 < below["low"] <= below["value"] <= below["high"]
+        assert found["people"] == 6
+        assert f"{model}: The explanation is faithful" in output.replace("\n", " ")
+    assert "perturbation" not in by_trial["models"]["svm"]
 
 
 def test_bad_options_are_one_sentence_each(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import ConfigError, RecordingError
-from talaria_training.against import _greatest, _moments, compare, false_alarms, hold
-from talaria_training.against_page import page
-from talaria_training.against_words import document
+from talaria_training.explain.against.band import _greatest, _moments, false_alarms, hold
+from talaria_training.explain.against.compare import compare
+from talaria_training.explain.against.document import document
+from talaria_training.explain.against.page import page
 from talaria_training.strides.table import Channel, StrideTable
 
 CHANNELS = (

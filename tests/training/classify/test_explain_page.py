@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from talaria_bridge.errors import ConfigError, RecordingError, TalariaError
-from talaria_training import explained
-from talaria_training.classify.protocol import Plan, answered
+from talaria_training.classify.choosing import answered
+from talaria_training.classify.protocol import Plan
 from talaria_training.classify.splits import split
 from talaria_training.classify.tasks import Task, labelled
 from talaria_training.classify.worth import balanced_accuracy
 from talaria_training.commands import app
 from talaria_training.engine import Job, Outcome, attempt
-from talaria_training.explained import Question, document, plain
-from talaria_training.explained_page import page
-from talaria_training.explained_runs import PersonSpoiled, by_person, learned, run
+from talaria_training.explain.document import Question, _as_one, document, plain
+from talaria_training.explain.faithful import PersonSpoiled, by_person
+from talaria_training.explain.page import page
+from talaria_training.explain.runs import learned, run
 from talaria_training.relevance.rules import preset
 from talaria_training.strides.table import Channel, StrideTable
 
@@ -187,7 +188,7 @@ def test_relevance_is_faithful_where_it_is_planted(planted: dict[str, Any]) -> N
 def test_a_faithful_explanation_is_one_whose_interval_is_above_nothing(
     planted: dict[str, Any],
 ) -> None:
-    from talaria_training.explained_words import faithful
+    from talaria_training.explain.words import faithful
 
     for low, high, start in (
         (0.1, 0.3, "The explanation is faithful"),
@@ -309,7 +310,7 @@ def test_the_methods_text_has_what_a_reader_would_ask(planted: dict[str, Any]) -
         "4 channels (hip_sagittal, hip_frontal, knee_sagittal, ankle_sagittal)",
         "Cross-validation over 2 groups of people",
         "36 strides learned from, 36 judged per fold",
-        "C ",
+        "within one standard error of the best: C ",
         "dealt anew to people 19 times",
         "its own term of the score",
         "blocks of 5 points",
@@ -429,5 +430,5 @@ def test_two_conditions_at_once_are_refused_on_either_side(tmp_path: Path) -> No
 
 def test_more_than_four_groups_are_drawn_as_one_curve() -> None:
     strides = labelled(table(), Task.parse("group"))
-    assert not explained._as_one(strides)
-    assert explained._as_one(labelled(table(), Task.parse("identity")))
+    assert not _as_one(strides)
+    assert _as_one(labelled(table(), Task.parse("identity")))

@@ -11,12 +11,6 @@ import torch
 from typer.testing import CliRunner
 
 from talaria_bridge.errors import RecordingError, TalariaError
-from talaria_bridge.link import Chunk
-from talaria_bridge.recorder import SessionLogWriter
-from talaria_bridge.samples import LEG_SLOTS
-from talaria_bridge.virtual import schedule_frames
-from talaria_edge.app import record_session
-from talaria_edge.config import Config
 from talaria_edge.kinematics import ANGLES
 from talaria_training.commands import app
 from talaria_training.data.recording import Recording
@@ -229,24 +223,8 @@ def test_a_session_is_a_mounting_or_the_recording_itself(recordings: list[Record
     assert session_of(recordings[0]) == "walk"
 
 
-def recorded(recording: Recording, out: Path) -> Path:
-    with SessionLogWriter(out / "all.mcap") as log:
-        sent = schedule_frames(
-            LEG_SLOTS, recording.t_s, recording.acc_ms2, recording.gyr_rads, 100.0
-        )
-        for at_s, data in sent:
-            log.write(Chunk(at_s, data))
-    source = f"replay:{out / 'all.mcap'}?pace=fast"
-    record_session(
-        Config(source=(source,), record_dir=out / "s", display=False, slots=LEG_SLOTS, user="ann")
-    )
-    (folder,) = (out / "s").iterdir()
-    return folder
-
-
-def test_a_recorded_session_becomes_a_table(recordings: list[Recording], tmp_path: Path) -> None:
-    folder = recorded(recordings[0].part(0.0, 40.0), tmp_path)
-    run, file = CliRunner(), tmp_path / "t.npz"
+def test_a_recorded_session_becomes_a_table(session_folder: Path, tmp_path: Path) -> None:
+    folder, run, file = session_folder, CliRunner(), tmp_path / "t.npz"
     made = [
         "strides",
         "make",
