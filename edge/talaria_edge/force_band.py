@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from talaria_bridge.errors import ConfigError
+from talaria_edge.dashboard.band import band_curve
 from talaria_edge.stances import FORCE_AXES, METRICS
 
 FORCE_BAND_FILE = "force_band.json"
-BAND_POINTS = 101
-"""Percents 0 to 100 of the stance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One force over the stance, body weights: mean and spread over people, 101 points each."""
+    """One force over the stance, body weights: mean and spread over people, 0 to 100 % in 101 points."""
 
     mean_bw: tuple[float, ...]
     sd_bw: tuple[float, ...]
@@ -78,12 +77,7 @@ def _band(data: Mapping[str, Any]) -> ForceBand:
 
 
 def _curve(entry: Mapping[str, list[float]]) -> Curve:
-    mean, sd = (tuple(map(float, entry[key])) for key in ("mean_bw", "sd_bw"))
-    if not len(mean) == len(sd) == BAND_POINTS:
-        raise ValueError(f"{len(mean)} means and {len(sd)} spreads instead of {BAND_POINTS}")
-    if not all(map(math.isfinite, mean + sd)) or min(sd) < 0:
-        raise ValueError("a number that cannot be")
-    return Curve(mean, sd)
+    return Curve(*band_curve(entry, "mean_bw", "sd_bw"))
 
 
 def _pair(entry: Mapping[str, float]) -> tuple[float, float]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from talaria_bridge.errors import RecordingError
 from talaria_edge.belief import Validity
-from talaria_edge.force_band import BAND_POINTS, ForceBand, load_force_band
+from talaria_edge.dashboard.band import BAND_POINTS
+from talaria_edge.force_band import ForceBand, load_force_band
 from talaria_edge.force_log import StanceStatistics, stance_statistics
 from talaria_edge.force_session import ForceSession, load_forces, write_stances
 from talaria_edge.forces import SIDE_WORDS

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from talaria_bridge.errors import RecordingError
 from talaria_bridge.recorder import read_session_log
 from talaria_edge.belief import Validity
+from talaria_edge.dashboard.band import BAND_POINTS
 from talaria_edge.export import about_session
-from talaria_edge.force_band import BAND_POINTS
 from talaria_edge.gait import SIDES
 from talaria_edge.sinks.csv_table import STANCE_COLUMNS
 from talaria_edge.sinks.fields import stance_fields

@@ -79,7 +79,7 @@ class StreamingModel:
             computes something else here than it did where it was trained.
         """
         file = model_file(path)
-        session = _open(file)
+        session = open_session(file)
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         spec = ModelSpec.from_metadata(metadata, str(file))
         _check_purpose(spec, file, gives)
@@ -192,10 +192,25 @@ def read_spec(path: Path | str) -> ModelSpec:
         If the file is missing, is not ONNX, or carries no readable spec.
     """
     file = model_file(path)
-    return ModelSpec.from_metadata(_open(file).get_modelmeta().custom_metadata_map, str(file))
+    return ModelSpec.from_metadata(
+        open_session(file).get_modelmeta().custom_metadata_map, str(file)
+    )
 
 
-def _open(file: Path) -> ort.InferenceSession:
+def open_session(file: Path, made_by: str = "talaria-train export") -> ort.InferenceSession:
+    """Open any ONNX file, with one thread.
+
+    Parameters
+    ----------
+    file : Path
+    made_by : str
+        Command that writes such files, for the message.
+
+    Raises
+    ------
+    ModelContractError
+        If onnxruntime cannot open it.
+    """
     # On a processor its wheel was not built for this kills the process: 'talaria doctor' must be able
     # to say so first.
     import onnxruntime as ort  # noqa: PLC0415
@@ -215,7 +230,7 @@ def _open(file: Path) -> ort.InferenceSession:
         reason = " ".join(str(err).split())[:160]
         raise ModelContractError(
             f"{file} cannot be opened as an ONNX model ({reason}): copy it again, or export it "
-            "with 'talaria-train export'."
+            f"with '{made_by}'."
         ) from None
 
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from talaria_edge.belief import Validity
 from talaria_edge.gait import SIDES, EventKind, GaitEvent
 
+OUTWARDS = {"r": 1.0, "l": -1.0}
+"""Where the outer side of each foot lies along an axis that points to the person's right."""
 FORCE_AXES = ("anterior", "lateral", "vertical")
 """Of the force on one foot, body weights: what pushes the person forwards, towards the outer side of
 that very foot, and up."""

@@ -22,7 +22,7 @@ from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import PROCEDURE
 from talaria_edge.features import FEATURE_VERSION, channels
 from talaria_edge.kinematics import ANGLES, HIP_OUT_OF_PLANE
-from talaria_edge.model import StreamingModel
+from talaria_edge.model import MODEL_FILE, StreamingModel
 from talaria_edge.spec import (
     METADATA_KEY,
     Familiarity,
@@ -86,7 +86,7 @@ class Provenance:
 class _Step(nn.Module):
     """One tick of a network, with the shapes the edge feeds: x (1, C), state (rows, 1, width)."""
 
-    def __init__(self, net: GaitNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -127,24 +127,64 @@ def release(
     """
     net = net.eval()
     spec = model_spec(net, provenance)
+    shape = {"core": net.core, "layers": str(net.layers), "hidden": str(net.hidden)}
+    write_step(
+        net,
+        spec,
+        shape,
+        folder,
+        lambda draft: check_parity(net, draft / MODEL_FILE, spec.rate_hz, check),
+        lambda worst: _card(net, spec, provenance, worst),
+        beside,
+    )
+    return folder
+
+
+def write_step(
+    net: nn.Module,
+    spec: ModelSpec,
+    shape: Mapping[str, str],
+    folder: Path,
+    worst_of: Callable[[Path], float],
+    card: Callable[[float], str],
+    beside: Mapping[str, Any] | None,
+) -> float:
+    """Write the folder of any network that goes step by step, once its graph has been compared with it.
+
+    Parameters
+    ----------
+    net : nn.Module
+        In evaluation mode; takes x (B, T, C) and a state, and gives y and the next state.
+    spec : ModelSpec
+    shape : mapping of str to str
+        What it takes to build the network again, beside its weights.
+    folder : Path
+    worst_of : callable
+        Given a draft folder with the graph in it, how far that is from the network at most; raises if too far.
+    card : callable
+        Given that difference, the text of ``card.md``.
+    beside : mapping of file name to JSON document, optional
+
+    Returns
+    -------
+    float
+        The difference.
+    """
+    said = spec.model_dump_json()
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch)
-        example = {"x": torch.zeros(1, net.x_mean.numel()), "state": net.start()}
-        texts = {METADATA_KEY: spec.model_dump_json(), "model_id": spec.model_id}
-        write_onnx(_Step(net), example, ("y", "state_next"), texts, draft / "model.onnx")
-        worst = check_parity(net, draft / "model.onnx", spec.rate_hz, check)
-        shape = {"core": net.core, "layers": str(net.layers), "hidden": str(net.hidden)}
+        (state,) = spec.states
+        example = {"x": torch.zeros(1, len(spec.channels)), "state": torch.zeros(state.shape)}
+        texts = {METADATA_KEY: said, "model_id": spec.model_id}
+        write_onnx(_Step(net), example, ("y", state.output), texts, draft / MODEL_FILE)
+        worst = worst_of(draft)
         weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-        save_file(
-            weights, draft / WEIGHTS_FILE, metadata={**shape, METADATA_KEY: spec.model_dump_json()}
-        )
-        (draft / "card.md").write_text(_card(net, spec, provenance, worst), encoding="utf-8")
-        names = ["card.md", "model.onnx", WEIGHTS_FILE]
+        save_file(weights, draft / WEIGHTS_FILE, metadata={**shape, METADATA_KEY: said})
+        (draft / "card.md").write_text(card(worst), encoding="utf-8")
         for name, content in (beside or {}).items():
             (draft / name).write_text(json.dumps(content), encoding="utf-8")
-            names.append(name)
-        publish(draft, names, folder)
-    return folder
+        publish(draft, ("card.md", MODEL_FILE, WEIGHTS_FILE, *(beside or {})), folder)
+    return worst
 
 
 def publish(draft: Path, names: Sequence[str], folder: Path) -> None:

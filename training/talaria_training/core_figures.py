@@ -99,8 +99,12 @@ def _step(net: GaitNet, steps: int) -> tuple[float, int]:
         folder = artefacts.release(net, about, Path(scratch) / net.core, [x[:100]])
         size = (folder / MODEL_FILE).stat().st_size
         model = StreamingModel.load(folder, slots=LEG_SLOTS, rate_hz=_RATE_HZ)
-        took = [_seconds(model, row) for row in x]
-    return statistics.median(took) * 1e6, size
+        return step_us(model, x), size
+
+
+def step_us(model: StreamingModel, x: NDArray[np.float32]) -> float:
+    """Median microseconds of a step, over rows of features (T, C)."""
+    return statistics.median(_seconds(model, row) for row in x) * 1e6
 
 
 def _seconds(model: StreamingModel, x: NDArray[np.float32]) -> float:

@@ -67,9 +67,22 @@ def _entries(file: Path) -> Mapping[str, Mapping[str, list[float]]]:
 
 
 def _band(entry: Mapping[str, list[float]]) -> NormalBand:
-    mean, sd = (tuple(map(float, entry[key])) for key in ("mean_deg", "sd_deg"))
+    return NormalBand(*band_curve(entry, "mean_deg", "sd_deg"))
+
+
+def band_curve(
+    entry: Mapping[str, list[float]], mean_key: str, sd_key: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Read a mean and its spread, `BAND_POINTS` numbers each.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If the entry holds something else.
+    """
+    mean, sd = (tuple(map(float, entry[key])) for key in (mean_key, sd_key))
     if not len(mean) == len(sd) == BAND_POINTS:
         raise ValueError(f"{len(mean)} means and {len(sd)} spreads instead of {BAND_POINTS}")
     if not all(map(math.isfinite, mean + sd)) or min(sd) < 0:
         raise ValueError("a number that cannot be")
-    return NormalBand(mean, sd)
+    return mean, sd

@@ -18,11 +18,9 @@ from talaria_edge.gait import SIDES
 from talaria_edge.pipeline import GaitState
 from talaria_edge.sensor_checks import STANDARD_GRAVITY_MS2
 from talaria_edge.sinks.opensim import MotWriter
-from talaria_edge.stances import FORCE_AXES
+from talaria_edge.stances import FORCE_AXES, OUTWARDS
 
 _AXES = "xyz"
-_OUTWARDS = {"r": 1.0, "l": -1.0}
-"""Where the outer side of each foot lies along z, which points to the person's right."""
 LOAD_COLUMNS = tuple(
     name
     for side in SIDES
@@ -104,7 +102,7 @@ def load_row(force_bw: Mapping[str, float], weight_n: float) -> dict[str, float]
         forward, outward, up = (
             weight_n * force_bw.get(f"grf_{axis}_{side}", math.nan) for axis in FORCE_AXES
         )
-        found = (forward, up, _OUTWARDS[side] * outward)
+        found = (forward, up, OUTWARDS[side] * outward)
         for axis, force_n in zip(_AXES, found, strict=True):
             row[f"ground_force_{side}_v{axis}"] = force_n
     return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import warnings
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from talaria_bridge.errors import ExportError, ModelContractError, RecordingError
-from talaria_edge.model import MODEL_FILE
-from talaria_training.artefacts import WEIGHTS_FILE
+from talaria_edge.model import MODEL_FILE, open_session
+from talaria_training.artefacts import WEIGHTS_FILE, publish
 from talaria_training.kinetics.cycle_nets import CycleNet, answers
 from talaria_training.kinetics.gait2hip import INPUTS, POINTS
 from talaria_training.kinetics.published import Checkpoint, network
@@ -108,13 +107,8 @@ def release(checkpoint: Checkpoint, folder: Path) -> float:
         weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
         save_file(weights, draft / WEIGHTS_FILE, metadata=said)
         (draft / "card.md").write_text(_card(spec, net, worst), encoding="utf-8")
-        names = ["card.md", MODEL_FILE, WEIGHTS_FILE]
-        sums = [f"{hashlib.sha256((draft / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
-        (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in (*names, "SHA256SUMS"):
-                (folder / name).write_bytes((draft / name).read_bytes())
+            publish(draft, ("card.md", MODEL_FILE, WEIGHTS_FILE), folder)
         except OSError as error:
             raise RecordingError(
                 f"{folder} cannot be written ({error.strerror}): give another with --out."
@@ -144,7 +138,7 @@ class CycleModel:
             If it holds no cycle model, or one of other inputs.
         """
         file = folder / MODEL_FILE if folder.is_dir() else folder
-        session = _session(file)
+        session = open_session(file, "talaria-train kinetics import")
         try:
             said = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
             lists = {key: tuple(v) for key, v in said.items() if isinstance(v, list)}
@@ -175,21 +169,6 @@ class CycleModel:
             )
         y: NDArray[np.float32] = self._session.run(["y"], {"angles_deg": x_deg})[0]
         return y
-
-
-def _session(file: Path) -> Any:
-    import onnxruntime as ort  # noqa: PLC0415 (slow to load, and most commands run no cycle model)
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 (onnxruntime's errors share no root but Exception)
-        reason = " ".join(str(error).split())[:160]
-        raise ModelContractError(
-            f"{file} cannot be opened as an ONNX model ({reason}): import the checkpoint again."
-        ) from None
 
 
 def _write_onnx(net: CycleNet, said: Mapping[str, str], file: Path) -> None:

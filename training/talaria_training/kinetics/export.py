@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -12,25 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn, zeros
 
 from talaria_bridge.errors import ModelContractError, RecordingError
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.calibration import PROCEDURE
+from talaria_edge.dashboard.band import BAND_POINTS
 from talaria_edge.features import FEATURE_VERSION, channels
-from talaria_edge.force_band import BAND_POINTS
 from talaria_edge.gait import SIDES
-from talaria_edge.model import MODEL_FILE, StreamingModel
-from talaria_edge.spec import METADATA_KEY, Head, HeldOut, ModelSpec, Output, Parity, StateTensor
+from talaria_edge.model import StreamingModel
+from talaria_edge.spec import Head, HeldOut, ModelSpec, Output, Parity, StateTensor
 from talaria_edge.stances import METRICS, StanceMetrics
-from talaria_training.artefacts import PARITY_TOLERANCE, WEIGHTS_FILE, compare, core_named, publish
+from talaria_training.artefacts import (
+    PARITY_TOLERANCE,
+    WEIGHTS_FILE,
+    compare,
+    core_named,
+    write_step,
+)
 from talaria_training.kinetics.force_data import Walk
 from talaria_training.kinetics.force_files import ForceProvenance
 from talaria_training.kinetics.force_net import COLUMNS, CONTACT, SPREAD, ForceNet, force_outputs
 from talaria_training.kinetics.stances import stance_forces, whole_stances
 from talaria_training.kinetics.targets import FORCE_AXES, OUTPUTS, ForceTrial
-from talaria_training.onnx_file import write_onnx
 from talaria_training.train import TrainConfig
 
 _SIGNS = {
@@ -68,18 +69,6 @@ none of which it has seen.
 """
 
 
-class _Step(nn.Module):
-    """One tick of a network, with the shapes the edge feeds: x (1, C), state (rows, 1, width)."""
-
-    def __init__(self, net: ForceNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        y, state = self.net(x[:, None], state)
-        return y[:, 0], state
-
-
 def release_forces(
     net: ForceNet,
     delay: int,
@@ -115,22 +104,15 @@ def release_forces(
     """
     net = net.eval()
     spec = force_spec(net, delay, about)
-    text = spec.model_dump_json()
-    with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch)
-        example = {"x": zeros(1, net.x_mean.numel()), "state": net.start()}
-        texts = {METADATA_KEY: text, "model_id": spec.model_id}
-        write_onnx(_Step(net), example, ("y", "state_next"), texts, draft / MODEL_FILE)
+
+    def worst_of(draft: Path) -> float:
         model = StreamingModel.load(draft, slots=LEG_SLOTS, rate_hz=spec.rate_hz, gives="forces")
-        worst = compare(model, lambda features: force_outputs(net, features), check, "BW")
-        shape = {key: str(getattr(net.config, key)) for key in ("core", "hidden", "layers")}
-        weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-        save_file(weights, draft / WEIGHTS_FILE, metadata={**shape, METADATA_KEY: text})
-        (draft / "card.md").write_text(_card(net, spec, worst), encoding="utf-8")
-        for name, content in (beside or {}).items():
-            (draft / name).write_text(json.dumps(content), encoding="utf-8")
-        publish(draft, ("card.md", MODEL_FILE, WEIGHTS_FILE, *(beside or {})), folder)
-    return worst
+        return compare(model, lambda features: force_outputs(net, features), check, "BW")
+
+    shape = {key: str(getattr(net.config, key)) for key in ("core", "layers", "hidden")}
+    return write_step(
+        net, spec, shape, folder, worst_of, lambda worst: _card(net, spec, worst), beside
+    )
 
 
 def load_forces(folder: Path) -> tuple[ForceNet, ModelSpec]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.features import channels
 from talaria_edge.model import MODEL_FILE, StreamingModel
+from talaria_training.core_figures import step_us
 from talaria_training.cores import CoreName
 from talaria_training.kinetics.export import release_forces
 from talaria_training.kinetics.force_files import ForceProvenance
@@ -56,17 +55,13 @@ def cost(core: CoreName, config: ForceConfig, steps: int = 2000) -> ForceCost:
         release_forces(net, config.delay, about, folder, [x[:100]])
         size = (folder / MODEL_FILE).stat().st_size
         model = StreamingModel.load(folder, slots=LEG_SLOTS, rate_hz=_RATE_HZ, gives="forces")
-        took = []
-        for row in x:
-            start = time.perf_counter()
-            model.step(row)
-            took.append(time.perf_counter() - start)
+        took_us = step_us(model, x)
     return ForceCost(
         core,
         run.hidden,
         run.layers,
         sum(parameter.numel() for parameter in net.parameters()),
         net.start().numel(),
-        statistics.median(took) * 1e6,
+        took_us,
         size,
     )

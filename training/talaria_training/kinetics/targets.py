@@ -17,7 +17,7 @@ from scipy.ndimage import median_filter
 
 from talaria_bridge.errors import RecordingError
 from talaria_edge.sensor_checks import STANDARD_GRAVITY_MS2
-from talaria_edge.stances import FORCE_AXES
+from talaria_edge.stances import FORCE_AXES, OUTWARDS
 from talaria_training.data.metadata import PersonFacts
 from talaria_training.data.plates import SIDE_NAMES, SIDES
 from talaria_training.data.recording import Plates, Recording, Side
@@ -32,7 +32,6 @@ Bools = NDArray[np.bool_]
 OUTPUTS = tuple(f"grf_{axis}_{side}" for side in SIDES for axis in FORCE_AXES)
 """The columns of `ForceTrial.force_bw`, right foot first."""
 
-_OUTWARDS = {"r": 1.0, "l": -1.0}
 # A swing shorter than this shows no offset; its ends still carry the foot that leaves or lands.
 _SWING_S, _EDGE_S = 0.2, 0.05
 # An offset is the median of this many swings, so that one swing with a foot on the plate is outvoted.
@@ -145,7 +144,7 @@ def on_sensor_clock(plates: Plates, side: Side, t_s: Floats, lag_s: float) -> Fl
 def towards_outside(force_n: Floats, side: Side) -> Floats:
     """Turn x forward, y up, z right, (T, 3), into `FORCE_AXES` of one foot."""
     forward, up, right = force_n.T
-    return np.column_stack([forward, _OUTWARDS[side] * right, up])
+    return np.column_stack([forward, OUTWARDS[side] * right, up])
 
 
 def settled(plates: Plates, notes: list[str]) -> Plates:
