@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from talaria_bridge.errors import RecordingError
 from talaria_training import ablation
 from talaria_training.ablation import Outcome, Variant
+from talaria_training.commands.files import write_report
 from talaria_training.engine import open_engine
 from talaria_training.train import MULTI_USER
 from talaria_training.trials import Trial
@@ -59,3 +61,11 @@ def test_a_low_pass_makes_angles_smoother_and_begins_where_they_begin(trials: li
 def test_settings_are_chosen_on_the_people_meant_for_it(trials: list[Trial]) -> None:
     with pytest.raises(RecordingError, match="Sub01, Sub04, Sub07 is not in the data"):
         ablation.run(trials, [Variant("one", TINY)], open_engine("local", 1))
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordingError, match=r"file.* cannot be written .*: give another path"):
+        write_report(tmp_path / "file" / "report.json", {})
+    write_report(tmp_path / "new" / "report.json", {"rows": []})
+    assert (tmp_path / "new" / "report.json").read_text() == '{\n "rows": []\n}'

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from talaria_bridge.errors import TalariaError
-from talaria_training import ablation, scoring
+from talaria_training import ablation
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
     AddressOption,
@@ -19,6 +19,7 @@ from talaria_training.commands.common import (
     out,
     prepare_people,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.engine import open_engine
 from talaria_training.train import MULTI_USER
 
@@ -54,6 +55,4 @@ def ablate(
         outcomes = ablation.run(trials, variants, open_engine(engine, workers, address), done)
     document = ablation.document(outcomes, steps)
     out.print(ablation.table(document))
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)

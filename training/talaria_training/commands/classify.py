@@ -11,7 +11,6 @@ import numpy as np
 import typer
 
 from talaria_bridge.errors import ConfigError
-from talaria_training import scoring
 from talaria_training.classify import choosing, models, protocol, splits, stored, tables
 from talaria_training.classify.tasks import Labelled, Task, labelled
 from talaria_training.commands.app import app
@@ -25,7 +24,7 @@ from talaria_training.commands.common import (
     names_in,
     out,
 )
-from talaria_training.commands.files import writing
+from talaria_training.commands.files import write_report, writing
 from talaria_training.engine import Engine, open_engine
 from talaria_training.explain import words
 from talaria_training.explain.faithful import perturbation
@@ -107,10 +106,7 @@ def classify(
         out.print(line, highlight=False, soft_wrap=True)
     if save:
         _save(data, table, (chosen[0], kind, seed), task, save)
-    if json_file:
-        with writing(json_file):
-            scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)
 
 
 def _document(

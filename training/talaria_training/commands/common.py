@@ -43,6 +43,11 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Where to write 
 WorkersOption = Annotated[int, typer.Option(min=0, help="Processes to use; 0 means all cores.")]
 
 
+def note(said: str) -> None:
+    """Tell on the error stream what was left out, and why."""
+    err.print(f"note: {said}", highlight=False, markup=False, style="dim", soft_wrap=True)
+
+
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Any]:
     """Show a bar of `total` steps; what it yields advances it by one, whatever it is told."""
@@ -105,7 +110,7 @@ def load_people(data: Path, people: list[str] | None) -> list[list[Recording]]:
     for recording in recordings:
         grouped[recording.person].append(recording)
     for issue in unique([i for r in recordings for i in r.issues] + skipped):
-        err.print(f"note: {issue}", highlight=False, style="dim", soft_wrap=True)
+        note(str(issue))
     return list(grouped.values())
 
 
@@ -131,8 +136,8 @@ def prepare_loaded(
     """
     with bar("Calibrating and computing features", len(groups)) as done:
         prepared = prepare(groups, workers or os.cpu_count() or 1, done)
-    for note in prepared.notes:
-        err.print(f"note: {note}", highlight=False, style="dim", soft_wrap=True)
+    for said in prepared.notes:
+        note(said)
     if not prepared.trials:
         raise TalariaError(
             f"No recording in {data} has everything training needs (thigh and foot sensors, a still start, "

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from talaria_training import core_figures
 from talaria_training.commands.app import app
 from talaria_training.commands.common import JsonOption, bar, out
+from talaria_training.commands.files import writing
 from talaria_training.cores import CORES
 
 
@@ -21,4 +22,5 @@ def cores(json_file: JsonOption = None) -> None:
             done()
     out.print(core_figures.table(figures))
     if json_file:
-        json_file.write_text(json.dumps([asdict(row) for row in figures], indent=2))
+        with writing(json_file):
+            json_file.write_text(json.dumps([asdict(row) for row in figures], indent=2))

@@ -24,6 +24,7 @@ from talaria_training.commands.common import (
     out,
     prepare_loaded,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.engine import open_engine
 from talaria_training.trials import Trial
 
@@ -80,9 +81,7 @@ def evaluate_(
     extra["intervals"] = intervals.document(found.evidence)
     document = scoring.report(protocol, found.rows, prepared.notes, extra)
     out.print(*tables.evaluation(document))
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)
 
 
 def _check(protocol: str, compare: str | None, model: Path | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from talaria_bridge.errors import RecordingError
+from talaria_training import scoring
+from talaria_training.commands.common import out
 
 
 @contextmanager
@@ -24,3 +27,18 @@ def writing(path: Path) -> Iterator[None]:
         raise RecordingError(
             f"{error.filename or path} cannot be written ({error.strerror}): give another path."
         ) from None
+
+
+def write_report(file: Path | None, document: Mapping[str, Any]) -> None:
+    """Write what ``--json`` asked for, if it did, and say so.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be written.
+    """
+    if file is None:
+        return
+    with writing(file):
+        scoring.write_json(file, document)
+    out.print(f"Wrote {file}.", highlight=False, soft_wrap=True)

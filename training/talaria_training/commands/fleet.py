@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from talaria_training import artefacts, scoring
+from talaria_training import artefacts
 from talaria_training import fleet as fleet_study
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
@@ -21,6 +21,7 @@ from talaria_training.commands.common import (
     bar,
     out,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.engine import attempt_jobs, open_engine
 from talaria_training.fleet_walks import Visit
 
@@ -64,6 +65,4 @@ def fleet(
     for row in fleet_study.rows_of(document):
         table.add_row(*row)
     out.print(table)
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)

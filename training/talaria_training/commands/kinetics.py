@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from talaria_bridge.errors import RecordingError
-from talaria_training import scoring
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
     JsonOption,
@@ -18,8 +17,10 @@ from talaria_training.commands.common import (
     err,
     load_people,
     names_in,
+    note,
     out,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.kinetics.opensim_check import check_dynamics
 from talaria_training.kinetics.overground import read_steps
 from talaria_training.kinetics.target_tables import (
@@ -61,10 +62,8 @@ def targets(
     for recording_name, said in dict.fromkeys(
         (r["recording"], n) for r in rows for n in r["notes"]
     ):
-        err.print(f"note: {recording_name}: {said}", highlight=False, style="dim", soft_wrap=True)
-    if json_file:
-        scoring.write_json(json_file, {"trials": rows})
-        out.print(f"Wrote {json_file}.")
+        note(f"{recording_name}: {said}")
+    write_report(json_file, {"trials": rows})
 
 
 @kinetics_app.command()
@@ -75,11 +74,9 @@ def steps(
     json_file: JsonOption = None,
 ) -> None:
     """Read single steps of one foot on one force plate."""
-    rows = step_rows(read_steps(data, _note))
+    rows = step_rows(read_steps(data, note))
     out.print(steps_table(rows))
-    if json_file:
-        scoring.write_json(json_file, {"steps": rows})
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, {"steps": rows})
 
 
 @kinetics_app.command("check-dynamics")
@@ -91,12 +88,6 @@ def check(
 ) -> None:
     """Compare the planar joint moments with OpenSim's inverse dynamics (needs pyopensim)."""
     with err.status("Running OpenSim's inverse dynamics …"):
-        rows = check_dynamics(data, _note)
+        rows = check_dynamics(data, note)
     out.print(moments_table(rows))
-    if json_file:
-        scoring.write_json(json_file, {"moments": [asdict(row) for row in rows]})
-        out.print(f"Wrote {json_file}.")
-
-
-def _note(said: str) -> None:
-    err.print(f"note: {said}", highlight=False, markup=False, style="dim", soft_wrap=True)
+    write_report(json_file, {"moments": [asdict(row) for row in rows]})

@@ -11,7 +11,7 @@ import typer
 
 from talaria_bridge.errors import ConfigError, RecordingError, TalariaError
 from talaria_edge.force_band import FORCE_BAND_FILE
-from talaria_training import artefacts, scoring
+from talaria_training import artefacts
 from talaria_training.commands.common import (
     AddressOption,
     DataOption,
@@ -28,6 +28,7 @@ from talaria_training.commands.common import (
     prepare_loaded,
     training_bar,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.commands.kinetics import kinetics_app
 from talaria_training.cores import CoreName
 from talaria_training.engine import open_engine
@@ -131,9 +132,7 @@ def evaluate_(
     with err.status("Timing steps …"):
         document["costs"] = [asdict(force_costs.cost(core, protocol.base)) for core in chosen]
     out.print(*force_tables.tables(document))
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)
 
 
 def _usual(walks: Sequence[Walk]) -> list[Walk]:

@@ -12,7 +12,6 @@ import typer
 from rich.table import Table
 
 from talaria_bridge.errors import ConfigError, RecordingError
-from talaria_training import scoring
 from talaria_training.commands.common import (
     AddressOption,
     EngineOption,
@@ -23,9 +22,11 @@ from talaria_training.commands.common import (
     err,
     load_people,
     names_in,
+    note,
     out,
     prepare_loaded,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.commands.kinetics import kinetics_app
 from talaria_training.engine import open_engine
 from talaria_training.kinetics import cycle_tables, cycles, gait_cycles
@@ -90,7 +91,7 @@ def compare(
         "summary": cycle_tables.summarise(document),
     }
     out.print(*cycle_tables.tables(document))
-    _write(json_file, document)
+    write_report(json_file, document)
 
 
 @kinetics_app.command(name="apply")
@@ -112,7 +113,7 @@ def apply(
         document = _judged(opened, data)
     else:
         document = _demonstrated(opened, data, names_in(people))
-    _write(json_file, document)
+    write_report(json_file, document)
 
 
 def _judged(model: CycleModel, file: Path) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _judged(model: CycleModel, file: Path) -> dict[str, Any]:
     out.print(table)
     learned = sorted(set(data.person.tolist()) - set(spec.test_people))
     if learned:
-        _note(
+        note(
             f"{spec.model_id} may have been trained on {len(learned)} of these people ({learned[0]} …): "
             "its figures on them are no test of it"
         )
@@ -154,12 +155,12 @@ def _demonstrated(model: CycleModel, data: Path, people: list[str] | None) -> di
     trials = prepare_loaded(groups, data).trials
     recordings = [recording for group in groups for recording in group]
     with err.status("Cutting cycles and applying the model …"):
-        moments = gait_cycles.hip_moments(data, recordings, trials, _note)
-        own = gait_cycles.cut_cycles(trials, moments, _note)
+        moments = gait_cycles.hip_moments(data, recordings, trials, note)
+        own = gait_cycles.cut_cycles(trials, moments, note)
         found = gait_cycles.demonstrate(model, own)
     found["gap"] = [asdict(row) for row in found["gap"]]
     out.print(*(shown for shown in (_peaks(found), _against(found), _gap(found)) if shown.rows))
-    _note(
+    note(
         "a demonstration: these angles have other zeros than those the model was trained on, so that no figure "
         "here is this person's moment or muscle force"
     )
@@ -205,13 +206,3 @@ def _gap(found: Mapping[str, Any]) -> Table:
         numbers = (row["mean_deg"], row["trained_deg"], row["apart_sd"])
         table.add_row(row["angle"], *(f"{v:.1f}" for v in numbers))
     return table
-
-
-def _write(file: Path | None, document: Mapping[str, Any]) -> None:
-    if file is not None:
-        scoring.write_json(file, document)
-        out.print(f"Wrote {file}.", highlight=False, soft_wrap=True)
-
-
-def _note(said: str) -> None:
-    err.print(f"note: {said}", highlight=False, markup=False, style="dim", soft_wrap=True)

@@ -36,6 +36,7 @@ from talaria_training.commands.common import (
     prepare_people,
     training_bar,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.data.recording import Recording
 from talaria_training.engine import open_engine
 from talaria_training.gate import errors_on_others, joint_errors_deg
@@ -189,9 +190,7 @@ def gate_check(
         )
     found = gate_study.document(results, plan)
     out.print(*personal_tables.gate(found))
-    if json_file:
-        write_json(json_file, found)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, found)
 
 
 def _check_budget(seconds: float | None, strides: int | None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from talaria_bridge.errors import TalariaError
-from talaria_training import pretrain_study, scoring, tables
+from talaria_training import pretrain_study, tables
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
     AddressOption,
@@ -20,9 +20,11 @@ from talaria_training.commands.common import (
     bar,
     err,
     names_in,
+    note,
     out,
     prepare_people,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.data.movements import load_movements
 from talaria_training.engine import open_engine
 from talaria_training.train import MULTI_USER
@@ -62,16 +64,10 @@ def pretrain_study_(
             f"some of {', '.join(sorted(known))}."
         )
     with err.status("Strapping virtual sensors on …"):
-        found = [moved for path in movements for moved in load_movements(path, _note)]
+        found = [moved for path in movements for moved in load_movements(path, note)]
         virtual = [trial_of(read(moved, seed=i)) for i, moved in enumerate(found)]
     effort = pretrain_study.Effort(before, replace(MULTI_USER, steps=steps))
     with bar("Bases trained", len(tested) * len(pretrain_study.STARTS)) as done:
         document = pretrain_study.study(tested, trials, virtual, effort, runner, done)
     out.print(*tables.evaluation(document))
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
-
-
-def _note(said: str) -> None:
-    err.print(f"note: {said}", highlight=False, style="dim", soft_wrap=True)
+    write_report(json_file, document)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from talaria_bridge.errors import TalariaError
-from talaria_training import scoring, sensor_study, sensor_tables
+from talaria_training import sensor_study, sensor_tables
 from talaria_training.commands.app import app
 from talaria_training.commands.common import (
     AddressOption,
@@ -22,6 +22,7 @@ from talaria_training.commands.common import (
     names_in,
     out,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.engine import open_engine
 from talaria_training.sensor_chain import gather
 from talaria_training.sensor_sets import StudySettings
@@ -71,6 +72,4 @@ def sensors(
     if plot_file:
         sensor_tables.plot(document["summary"], plot_file)
         out.print(f"Wrote {plot_file}.")
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)

@@ -18,7 +18,15 @@ from rich.table import Table
 from talaria_bridge.errors import ConfigError, RecordingError
 from talaria_training import artefacts
 from talaria_training.commands.app import app
-from talaria_training.commands.common import PeopleOption, bar, err, load_people, names_in, out
+from talaria_training.commands.common import (
+    PeopleOption,
+    bar,
+    err,
+    load_people,
+    names_in,
+    note,
+    out,
+)
 from talaria_training.commands.files import writing
 from talaria_training.networks import GaitNet
 from talaria_training.strides.c3d_events import C3dCutting, read_c3d
@@ -134,18 +142,18 @@ def from_recordings(path: Path, wanted: Recordings) -> StrideTable:
     groups = load_people(path, names_in(wanted.people))
     with bar("Calibrating and computing features", len(groups)) as done:
         prepared = prepare(groups, os.cpu_count() or 1, done)
-    for note in prepared.notes:
-        _note(note)
+    for said in prepared.notes:
+        note(said)
     trials = list(prepared.trials)
     known = {trial.name for trial in trials}
     recordings = [recording for group in groups for recording in group]
     # Learning leaves out what has neither angles nor contacts; strides can still be cut there.
-    bare = (unlabelled_trial(r, _note) for r in recordings if r.name not in known)
+    bare = (unlabelled_trial(r, note) for r in recordings if r.name not in known)
     trials += [trial for trial in bare if trial is not None]
     net = _net(wanted.model, trials)
     sessions = {recording.name: session_of(recording) for recording in recordings}
     with err.status("Cutting strides …"):
-        return cut_strides(trials, sessions, wanted.how, net, _note)
+        return cut_strides(trials, sessions, wanted.how, net, note)
 
 
 def _net(model: Path | None, trials: list[Trial]) -> GaitNet | None:
@@ -160,7 +168,7 @@ def _net(model: Path | None, trials: list[Trial]) -> GaitNet | None:
         )
     seen = sorted({t.person for t in trials} & set(spec.people))
     if seen:
-        _note(
+        note(
             f"{spec.model_id} was trained on {', '.join(seen)}: its angles of them are no test of it"
         )
     return net
@@ -172,7 +180,7 @@ def _from_files(kind: Kind, path: Path, feature: str, how: C3dCutting) -> Stride
     with _counting("Reading files") as report:
         if kind is Kind.RUNNING:
             return read_running(path, report)
-        return read_c3d(path, how, report, _note)
+        return read_c3d(path, how, report, note)
 
 
 @contextmanager
@@ -181,10 +189,6 @@ def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _note(said: str) -> None:
-    err.print(f"note: {said}", highlight=False, markup=False, style="dim", soft_wrap=True)
 
 
 def _write(table: StrideTable, file: Path) -> None:

@@ -20,7 +20,6 @@ from talaria_training import (
     planted,
     planted_tables,
     rotated,
-    scoring,
     strides_study,
     strides_tables,
     tables,
@@ -39,6 +38,7 @@ from talaria_training.commands.common import (
     out,
     prepare_people,
 )
+from talaria_training.commands.files import write_report
 from talaria_training.data import broad
 from talaria_training.train import TrainConfig
 from talaria_training.trials import prepare
@@ -73,9 +73,7 @@ def events(
         results = gait_study.study(prepared.trials, recordings, config, workers, done)
     report = gait_study.document(*results)
     out.print(*tables.gait(report))
-    if json_file:
-        scoring.write_json(json_file, report)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, report)
 
 
 @app.command()
@@ -117,9 +115,7 @@ def unfamiliar_(
     with bar("People held out", len(names)) as done:
         rows = unfamiliar.study(prepared.trials, config, done)
     out.print(tables.unfamiliar(rows))
-    if json_file:
-        scoring.write_json(json_file, {"people": sorted(names), "walks": rows})
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, {"people": sorted(names), "walks": rows})
 
 
 @app.command("strides-check")
@@ -131,9 +127,7 @@ def strides_check(
     with err.status("Streaming every recording through the live stages …") as status:
         document = strides_study.check(data, lambda what: status.update(f"{what} done …"))
     out.print(*strides_tables.strides_tables(document))
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)
 
 
 @app.command("planted")
@@ -195,6 +189,4 @@ def fusion_(
         results = fusion.run(stretches, workers or os.cpu_count() or 1, done)
     document = fusion.report(results, stretches[0])
     out.print(fusion.table(document))
-    if json_file:
-        scoring.write_json(json_file, document)
-        out.print(f"Wrote {json_file}.")
+    write_report(json_file, document)
