@@ -6,7 +6,7 @@ import csv
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from talaria_bridge.receiver import Receiver
 from talaria_bridge.recorder import read_session_log
 from talaria_bridge.samples import ImuSample
 from talaria_edge.sinks.opensim import MotWriter
-from talaria_edge.sinks.recording import GAIT_TOPIC, SESSION_FILE, TICKS_TOPIC
+from talaria_edge.sinks.recording import FORCES_TOPIC, GAIT_TOPIC, SESSION_FILE, TICKS_TOPIC
 
 _Array = NDArray[np.float64]
 Column = NDArray[np.float64] | list[str]
@@ -51,6 +51,10 @@ class Exported:
         What each link brought, on its own clock, before the common one.
     origin_s : float
         The first tick on the session's clock.
+    loads : dict of column name to array, shape (T,)
+        Forces in body weights (``<name>_bw``) and moments (``<name>_nm_kg``), with the half-widths of their
+        intervals; NaN where they were not to be believed. They are of ``forces_t_s``, seconds from the
+        first tick. Empty without a force model.
     """
 
     folder: Path
@@ -66,6 +70,7 @@ class Exported:
     events: list[dict[str, Any]]
     links: dict[str, list[ImuSample]]
     origin_s: float
+    loads: dict[str, _Array] = field(default_factory=dict)
 
     def columns(self) -> dict[str, Column]:
         """Everything on the common clock, one named column each."""
@@ -77,7 +82,7 @@ class Exported:
         columns |= {f"{name}_deg": values for name, values in self.angles_deg.items()}
         if self.angles_deg:
             columns["validity"] = self.validity
-        return columns
+        return columns | self.loads
 
 
 def export_session(folder: Path, to: str, out: Path) -> list[Path]:
@@ -156,7 +161,9 @@ def load_session(folder: Path, *, links: bool = True) -> Exported:
         acc_ms2=_vectors(ticks, slots, "acc_ms2", gone),
         gyr_rads=_vectors(ticks, slots, "gyr_rads", gone),
         status=status,
-        angles_deg={name: np.array([_angle(row, name) for row in rows]) for name in names},
+        angles_deg={
+            name: np.array([_number(row, "angles_deg", name) for row in rows]) for name in names
+        },
         validity=["" if row is None else str(row["validity"]) for row in rows],
         events=[
             {**event, "t_s": event["t_s"] - origin_s}
@@ -166,6 +173,7 @@ def load_session(folder: Path, *, links: bool = True) -> Exported:
         ],
         links=_by_link(folder) if links else {},
         origin_s=origin_s,
+        loads=_loads(folder, [tick["index"] for tick in ticks], origin_s),
     )
 
 
@@ -220,9 +228,33 @@ def _vectors(
     return values
 
 
-def _angle(row: Mapping[str, Any] | None, name: str) -> float:
-    value = None if row is None else row["angles_deg"].get(name)
+def _number(row: Mapping[str, Any] | None, kind: str, name: str) -> float:
+    value = None if row is None else row[kind].get(name)
     return math.nan if value is None else float(value)
+
+
+_LOADS = {
+    "force_bw": "{}_bw",
+    "interval_bw": "{}_interval_bw",
+    "moment_nm_kg": "{}_nm_kg",
+    "moment_interval_nm_kg": "{}_interval_nm_kg",
+}
+"""What a recorded message calls forces, moments and their intervals, and their columns here."""
+
+
+def _loads(folder: Path, indices: Sequence[int], origin_s: float) -> dict[str, _Array]:
+    """Read forces and moments, one row per tick; what they are called stands in every message."""
+    told = {row["index"]: row for row in read_session_log(folder).messages(FORCES_TOPIC)}
+    if not told:
+        return {}
+    rows = [told.get(index) for index in indices]
+    first = next(iter(told.values()))
+    at_s = [math.nan if row is None else float(row["t_s"]) for row in rows]
+    columns = {"forces_t_s": np.array(at_s) - origin_s}
+    for kind, column in _LOADS.items():
+        for name in first.get(kind, ()):
+            columns[column.format(name)] = np.array([_number(row, kind, name) for row in rows])
+    return columns
 
 
 def _by_link(folder: Path) -> dict[str, list[ImuSample]]:
@@ -250,7 +282,7 @@ def _headed(names: list[str], rows: Iterator[Sequence[Any]]) -> Iterator[Sequenc
 
 
 def _write_sto(session: Exported, out: Path) -> list[Path]:
-    """Write what OpenSim reads as tables: the angles, and the readings of the sensors."""
+    """Write what OpenSim reads as tables: angles, forces and moments, and the readings of the sensors."""
     written = []
     if session.angles_deg:
         path = fresh(out / "angles.sto")
@@ -258,18 +290,29 @@ def _write_sto(session: Exported, out: Path) -> list[Path]:
             for k, t_s in enumerate(session.t_s.tolist()):
                 file.write(t_s, {n: math.radians(v[k]) for n, v in session.angles_deg.items()})
         written.append(path)
-    for kind, values in (("acc_ms2", session.acc_ms2), ("gyr_rads", session.gyr_rads)):
-        names = [f"{slot}_imu_{axis}" for slot in session.slots for axis in _AXES]
-        path = fresh(out / f"{kind}.sto")
-        head = (
-            f"{kind}\nversion=1\nnRows={len(values)}\nnColumns={len(names) + 1}\ninDegrees=no\n"
-            f"endheader\n"
-        )
-        table = np.column_stack([session.t_s, values.reshape(len(values), -1)])
-        rows = "\n".join("\t".join(f"{v:.6f}" for v in row) for row in table)
-        path.write_text(head + "\t".join(["time", *names]) + "\n" + rows + "\n", encoding="utf-8")
-        written.append(path)
+    if session.loads:
+        # Their own instants, a moment before the ticks'; a tick without any has none.
+        at_s, *values = session.loads.values()
+        known = np.isfinite(at_s)
+        table = np.column_stack([at_s, *values])[known]
+        written.append(_write_storage(out, "forces", list(session.loads)[1:], table))
+    names = [f"{slot}_imu_{axis}" for slot in session.slots for axis in _AXES]
+    for kind, readings in (("acc_ms2", session.acc_ms2), ("gyr_rads", session.gyr_rads)):
+        table = np.column_stack([session.t_s, readings.reshape(len(readings), -1)])
+        written.append(_write_storage(out, kind, names, table))
     return written
+
+
+def _write_storage(out: Path, title: str, names: Sequence[str], table: _Array) -> Path:
+    """Write one OpenSim storage; the table's first column is time, s."""
+    path = fresh(out / f"{title}.sto")
+    head = (
+        f"{title}\nversion=1\nnRows={len(table)}\nnColumns={len(names) + 1}\ninDegrees=no\n"
+        f"endheader\n"
+    )
+    rows = "\n".join("\t".join(f"{v:.6f}" for v in row) for row in table)
+    path.write_text(head + "\t".join(["time", *names]) + "\n" + rows + "\n", encoding="utf-8")
+    return path
 
 
 def _write_parquet(session: Exported, out: Path) -> list[Path]:

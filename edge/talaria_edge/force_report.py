@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talaria_bridge.errors import RecordingError
 from talaria_edge.belief import Validity
@@ -15,13 +16,13 @@ from talaria_edge.dashboard.band import BAND_POINTS
 from talaria_edge.force_band import ForceBand, load_force_band
 from talaria_edge.force_log import StanceStatistics, stance_statistics
 from talaria_edge.force_session import ForceSession, load_forces, write_stances
-from talaria_edge.forces import SIDE_WORDS
+from talaria_edge.forces import MOMENT_JOINTS, SIDE_WORDS
 from talaria_edge.gait import SIDES
 from talaria_edge.printing import STANCE_ROWS
 from talaria_edge.sensor_checks import STANDARD_GRAVITY_MS2
 from talaria_edge.stances import FORCE_AXES
 from talaria_edge.svg import Band, Line, Plot, draw
-from talaria_edge.variability import Spread
+from talaria_edge.variability import Spread, spread_of, symmetry_percent
 
 REPORT_FILE = "forces.html"
 _AXIS_WORDS = {
@@ -29,6 +30,19 @@ _AXIS_WORDS = {
     "anterior": "Along the walk, forwards +",
     "lateral": "Sideways, outwards +",
 }
+_JOINT_WORDS = {
+    "hip_flexion": "Hip, flexion +",
+    "knee_angle": "Knee, flexion +",
+    "ankle_angle": "Ankle, dorsiflexion +",
+}
+_MOMENT_PEAKS = (
+    ("hip extension", "hip_flexion", -1.0),
+    ("hip flexion", "hip_flexion", 1.0),
+    ("knee extension", "knee_angle", -1.0),
+    ("knee flexion", "knee_angle", 1.0),
+    ("ankle plantarflexion", "ankle_angle", -1.0),
+)
+"""What a peak of a stance is called, whose it is, and its sign in the curve."""
 _TRENDS = (
     ("Highest vertical force", "peak_bw", "BW"),
     ("Loading rate", "loading_rate_bw_s", "BW/s"),
@@ -136,6 +150,7 @@ def force_page(session: ForceSession, band: ForceBand | None) -> str:
             "</div>",
             "<h2>In numbers</h2>",
             *_numbers(found, band),
+            *_moments(session),
             "<h2>From stance to stance</h2>",
             '<div class="plots">',
             *(_trend(session, *trend) for trend in _TRENDS),
@@ -190,19 +205,61 @@ def _key(band: ForceBand | None) -> str:
 
 
 def _over_stance(session: ForceSession, axis: str, band: ForceBand | None) -> str:
-    percent = np.linspace(0.0, 100.0, BAND_POINTS).tolist()
-    lines, areas = [], []
+    areas = []
     if band is not None:
         mean, sd = (np.array(v) for v in (band.curves[axis].mean_bw, band.curves[axis].sd_bw))
         low, high = mean - _OUTSIDE_SD * sd, mean + _OUTSIDE_SD * sd
-        areas.append(Band("usual", percent, low.tolist(), high.tolist()))
-    for side in SIDES:
-        curves = session.curves(side)[:, :, FORCE_AXES.index(axis)]
-        if len(curves):
-            mean, sd = curves.mean(axis=0), curves.std(axis=0)
-            areas.append(Band(side, percent, (mean - sd).tolist(), (mean + sd).tolist()))
-            lines.append(Line(side, percent, mean.tolist()))
-    return draw(Plot(_AXIS_WORDS[axis], "% of the stance", "BW", lines, areas, zero=True))
+        areas.append(Band("usual", _PERCENT, low.tolist(), high.tolist()))
+    curves = {side: session.curves(side)[:, :, FORCE_AXES.index(axis)] for side in SIDES}
+    return _mean_curves(_AXIS_WORDS[axis], "BW", curves, areas)
+
+
+_PERCENT = np.linspace(0.0, 100.0, BAND_POINTS).tolist()
+
+
+def _mean_curves(
+    title: str, unit: str, curves: Mapping[str, NDArray[np.float64]], areas: Sequence[Band] = ()
+) -> str:
+    """Draw the mean ± SD of each side's curves, (N, 101), over the stance."""
+    shades, lines = list(areas), []
+    for side, mine in curves.items():
+        if len(mine):
+            mean, sd = mine.mean(axis=0), mine.std(axis=0)
+            shades.append(Band(side, _PERCENT, (mean - sd).tolist(), (mean + sd).tolist()))
+            lines.append(Line(side, _PERCENT, mean.tolist()))
+    return draw(Plot(title, "% of the stance", unit, lines, shades, zero=True))
+
+
+def _moments(session: ForceSession) -> Iterator[str]:
+    """Draw the moments of the joints over the stance, and their peaks; nothing where there are none."""
+    curves = {side: session.moment_curves(side) for side in SIDES}
+    known = {joint: _known(curves, k) for k, joint in enumerate(MOMENT_JOINTS)}
+    if not any(len(found) for sides in known.values() for found in sides.values()):
+        return
+    yield "<h2>Joint moments over the stance</h2>"
+    yield (
+        '<p class="soft">Internal, from muscles and ligaments, in the sagittal plane, per kilogram of body '
+        "mass. Each joint's are of the stances throughout which its moment is known.</p>"
+    )
+    yield '<div class="plots">'
+    for joint, mine in known.items():
+        title = f"{_JOINT_WORDS[joint]} ({len(mine['r'])} right, {len(mine['l'])} left)"
+        yield _mean_curves(title, "N m/kg", mine)
+    yield "</div>"
+    heads = ("highest, N m/kg", "right", "variation", "left", "variation", "symmetry index")
+    yield '<div class="wide"><table><tr>' + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"
+    for label, joint, sign in _MOMENT_PEAKS:
+        peaks = {s: spread_of((sign * c).max(axis=1).tolist()) for s, c in known[joint].items()}
+        cells = [f"<td>{label}</td>", *_cells(peaks["r"], None), *_cells(peaks["l"], None)]
+        cells.append(_apart(symmetry_percent(peaks["r"].mean, peaks["l"].mean)))
+        yield f"<tr>{''.join(cells)}</tr>"
+    yield "</table></div>"
+
+
+def _known(curves: Mapping[str, NDArray[np.float64]], k: int) -> dict[str, NDArray[np.float64]]:
+    """Keep of each side's curves (N, 101, 3) those of one joint that are known throughout, (n, 101)."""
+    mine = {side: found[:, :, k] for side, found in curves.items()}
+    return {side: found[np.isfinite(found).all(axis=1)] for side, found in mine.items()}
 
 
 def _numbers(found: StanceStatistics, band: ForceBand | None) -> Iterator[str]:
@@ -214,8 +271,7 @@ def _numbers(found: StanceStatistics, band: ForceBand | None) -> Iterator[str]:
         cells = [f"<td>{label}</td>"]
         for side in SIDES:
             cells += _cells(found.spread[name][side], usual)
-        apart = found.symmetry_percent[name]
-        cells.append(f"<td>{apart:+.1f} %</td>" if math.isfinite(apart) else "<td>–</td>")
+        cells.append(_apart(found.symmetry_percent[name]))
         if band is not None:
             cells.append(f"<td>{usual[0]:.3f} ± {usual[1]:.3f}</td>" if usual else "<td>–</td>")
         yield f"<tr>{''.join(cells)}</tr>"
@@ -225,6 +281,10 @@ def _numbers(found: StanceStatistics, band: ForceBand | None) -> Iterator[str]:
         '<p class="soft">Mean ± SD; variation is the coefficient of variation. Symmetry index: 0 is symmetric, '
         f"positive is a larger right side, in percent of the mean of both.{outside}</p>"
     )
+
+
+def _apart(percent: float) -> str:
+    return f"<td>{percent:+.1f} %</td>" if math.isfinite(percent) else "<td>–</td>"
 
 
 def _cells(one: Spread, usual: tuple[float, float] | None) -> list[str]:

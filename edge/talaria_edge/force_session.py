@@ -18,6 +18,7 @@ from talaria_bridge.recorder import read_session_log
 from talaria_edge.belief import Validity
 from talaria_edge.dashboard.band import BAND_POINTS
 from talaria_edge.export import about_session
+from talaria_edge.forces import MOMENT_JOINTS
 from talaria_edge.gait import SIDES
 from talaria_edge.sinks.csv_table import STANCE_COLUMNS
 from talaria_edge.sinks.fields import stance_fields
@@ -40,6 +41,8 @@ class ForceSession:
         Instants of the forces, host seconds.
     force_bw : dict of side to array, shape (T, 3)
         Columns `FORCE_AXES`; NaN where no force was given.
+    moment_nm_kg : dict of side to array, shape (T, 3)
+        Columns `MOMENT_JOINTS`; NaN where none was given, which is everywhere for a model without moments.
     stances : tuple of Stance
     disagreeing_s : dict of side to float
         How long force and contact contradicted each other.
@@ -49,19 +52,27 @@ class ForceSession:
     about: dict[str, Any]
     t_s: _Array
     force_bw: dict[str, _Array]
+    moment_nm_kg: dict[str, _Array]
     stances: tuple[Stance, ...]
     disagreeing_s: dict[str, float]
 
     def curves(self, side: str) -> _Array:
-        """Return every good stance of one foot over 0 to 100 % of it, shape (N, 101, 3)."""
+        """Return the forces of every good stance of one foot over 0 to 100 % of it, shape (N, 101, 3)."""
+        return self._over_stances(side, self.force_bw[side])
+
+    def moment_curves(self, side: str) -> _Array:
+        """Return the moments of one leg over the same stances, shape (N, 101, 3); NaN where there is none."""
+        return self._over_stances(side, self.moment_nm_kg[side])
+
+    def _over_stances(self, side: str, columns: _Array) -> _Array:
         grid = np.linspace(0.0, 1.0, BAND_POINTS)
         found = []
         for stance in self.stances:
             if stance.side != side or stance.validity is not Validity.GOOD:
                 continue
             at_s = stance.start_s + grid * (stance.end_s - stance.start_s)
-            found.append([np.interp(at_s, self.t_s, axis) for axis in self.force_bw[side].T])
-        return np.array(found).reshape(-1, len(FORCE_AXES), BAND_POINTS).transpose(0, 2, 1)
+            found.append([np.interp(at_s, self.t_s, column) for column in columns.T])
+        return np.array(found).reshape(-1, columns.shape[1], BAND_POINTS).transpose(0, 2, 1)
 
 
 def load_forces(folder: Path) -> ForceSession:
@@ -82,11 +93,13 @@ def load_forces(folder: Path) -> ForceSession:
     tick_s = 1.0 / float(about.get("rate_hz", 100.0))
     counts = Counter(side for row in rows for side in row["disagreeing"])
     force_bw = {side: np.array([_forces(row, side) for row in rows], dtype=float) for side in SIDES}
+    moments = {side: np.array([_moments(row, side) for row in rows], dtype=float) for side in SIDES}
     return ForceSession(
         folder,
         about,
         np.array([row["t_s"] for row in rows]),
         force_bw,
+        moments,
         tuple(_stance(fields) for row in rows for fields in row["stances"]),
         {side: counts[side] * tick_s for side in SIDES},
     )
@@ -115,6 +128,11 @@ def write_stances(stances: Sequence[Stance], path: Path) -> Path:
 def _forces(row: Mapping[str, Any], side: str) -> list[float]:
     told = row["force_bw"]
     return [_number(told.get(f"grf_{axis}_{side}")) for axis in FORCE_AXES]
+
+
+def _moments(row: Mapping[str, Any], side: str) -> list[float]:
+    told = row.get("moment_nm_kg", {})
+    return [_number(told.get(f"{joint}_moment_{side}")) for joint in MOMENT_JOINTS]
 
 
 def _stance(fields: Mapping[str, Any]) -> Stance:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from talaria_edge.pipeline import Model
 
 SIDE_WORDS = {"r": "right", "l": "left"}
+MOMENT_JOINTS = ("hip_flexion", "knee_angle", "ankle_angle")
+"""Whose sagittal moments a model may give, as ``<joint>_moment_<side>``. They are internal (what muscles and
+ligaments do), and OpenSim's signs are theirs: flexion and dorsiflexion positive, a push-off negative."""
 _ORDER = (Validity.GOOD, Validity.DEGRADED, Validity.INVALID)
 
 
@@ -50,7 +53,7 @@ class Loads:
     stances : tuple of Stance
         Completed on this tick, usually none.
     validity : Validity
-        *Good* if every number is, *invalid* if none can be given.
+        *Good* if every force is (every moment, where there are only moments), *invalid* if none can be given.
     reason : str
         Why it is not good; empty when it is.
     """
@@ -69,6 +72,16 @@ class Loads:
     def __bool__(self) -> bool:
         """Whether there is a force model at all."""
         return bool(self.output_validity)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Forces and moments together, by name, each in its own unit."""
+        return self.force_bw | self.moment_nm_kg
+
+    @property
+    def half_widths(self) -> dict[str, float]:
+        """Half-widths of the intervals of `values`."""
+        return self.force_interval_bw | self.moment_interval_nm_kg
 
 
 NO_LOADS = Loads()
@@ -92,7 +105,7 @@ class ForceParams:
 
     max_vertical_bw: float = 0.5
     max_horizontal_bw: float = 0.15
-    max_moment_nm_kg: float = 0.5
+    max_moment_nm_kg: float = 0.6
     stands_bw: float = 0.05
     apart_s: float = 0.2
 
@@ -193,12 +206,18 @@ class ForceStage:
         if not math.isfinite(sum(y)):
             self._model.reset()  # or its memory would stay poisoned for good
             return self.silent(t_s, "the force model gave a number that is not finite", events)
-        belief = believe(
-            dict(zip(self.output_names, y, strict=False)),
-            self._heads.half_widths(y, widened),
+        said = dict(zip(self.output_names, y, strict=False))
+        widths = self._heads.half_widths(y, widened)
+        # What is worth anything at all is judged by the forces: a moment not shown makes none of them worse.
+        first = self._force_names or self._moment_names
+        lead = believe(
+            {name: said[name] for name in first},
+            {name: widths[name] for name in first if name in widths},
             self._limits,
             doubt,
         )
+        belief = believe(said, widths, self._limits, doubt)
+        belief = replace(belief, overall=lead.overall, reason=lead.reason)
         apart = {side: self._apart_s(side, t_s, belief, legs) for side in self._feet}
         disagreeing = tuple(side for side in apart if apart[side] > self.params.apart_s)
         if disagreeing:

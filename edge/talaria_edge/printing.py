@@ -233,7 +233,11 @@ def print_spec(spec: ModelSpec, file: Path) -> None:
         about.add_row("delay", f"{spec.delay_s * 1e3:.0f} ms")
     console.print(about)
     measure = "held-out mean absolute error" if forces else "held-out RMSE"
-    outputs = Table("force" if forces else "angle", "positive", "kind", "certainty", measure)
+    what = "angle"
+    if forces:
+        moments = any(output.unit != "BW" for output in spec.outputs)
+        what = "force or moment" if moments else "force"
+    outputs = Table(what, "positive", "kind", "certainty", measure)
     known = spec.held_out
     errors = {} if known is None else known.mae if forces else known.rmse_deg
     for output in spec.outputs:

@@ -396,7 +396,7 @@ class Session:
         wanted = self.config.dashboard
         if not wanted.on:
             return None
-        band = load_normal_band(self._model.path)
+        band, stream = load_normal_band(self._model.path), self._stream()
         process = DashboardProcess(wanted.host, wanted.port, wanted.token)
         return DashboardSink(
             process,
@@ -404,7 +404,7 @@ class Session:
             self.config.slots,
             lambda: self.capture.links,
             band=band,
-            force_names=self._stream().forces,
+            force_names=(*stream.forces, *stream.moments),
         )
 
     @property

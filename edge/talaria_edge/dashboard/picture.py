@@ -56,13 +56,13 @@ def trace_row(state: GaitState, names: Sequence[str]) -> list[float | None]:
 def force_row(
     state: GaitState, names: Sequence[str], cycles: Sequence[float | None]
 ) -> list[float | None]:
-    """Give one point of every force's trace, as `trace_row` does: `cycles` are those of its instant."""
-    loads = state.loads
+    """Give one point of every force's and moment's trace, as `trace_row` does, with the `cycles` of then."""
+    values, halves = state.loads.values, state.loads.half_widths
     return [
-        round(loads.t_s, 3),
+        round(state.loads.t_s, 3),
         *cycles,
-        *(_finite(loads.force_bw.get(name, math.nan), 4) for name in names),
-        *(_finite(loads.force_interval_bw.get(name, math.nan), 4) for name in names),
+        *(_finite(values.get(name, math.nan), 4) for name in names),
+        *(_finite(halves.get(name, math.nan), 4) for name in names),
     ]
 
 
@@ -139,13 +139,18 @@ def _leg_fields(leg: LegState) -> dict[str, Any]:
 
 def _load_fields(loads: Loads) -> dict[str, Any]:
     return {
-        "force_bw": {name: _finite(value, 3) for name, value in loads.force_bw.items()},
-        "interval_bw": {name: _finite(half, 3) for name, half in loads.force_interval_bw.items()},
-        "moment_nm_kg": {name: _finite(value, 3) for name, value in loads.moment_nm_kg.items()},
+        "force_bw": _rounded(loads.force_bw),
+        "interval_bw": _rounded(loads.force_interval_bw),
+        "moment_nm_kg": _rounded(loads.moment_nm_kg),
+        "moment_interval_nm_kg": _rounded(loads.moment_interval_nm_kg),
         "output_validity": dict(loads.output_validity),
         "validity": loads.validity,
         "reason": loads.reason,
     }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value, 3) for name, value in values.items()}
 
 
 def _degrees(angles_rad: Mapping[str, float]) -> dict[str, float | None]:

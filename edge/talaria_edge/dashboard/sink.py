@@ -80,7 +80,7 @@ class DashboardSink:
     band : mapping, optional
         How people usually walk, by angle.
     force_names : sequence of str, optional
-        The forces that are shown beside the angles, if any.
+        The forces and moments that are shown beside the angles, if any.
     clock : callable, optional
         Seconds, never going back.
 
@@ -177,7 +177,7 @@ class DashboardSink:
         self._process.close(self._message())
 
     def _trace_forces(self, state: GaitState, row: list[float | None]) -> None:
-        """Add a point to the traces of the forces, at the place in the cycle where the legs were then."""
+        """Add a point to forces and moments, at the place in the cycle where the legs were then."""
         self._cycles.append(row[:3])
         at_s = state.loads.t_s
         then = min(self._cycles, key=lambda known: abs((known[0] or 0.0) - at_s))

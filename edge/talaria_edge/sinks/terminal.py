@@ -17,12 +17,12 @@ from rich.text import Text
 from talaria_bridge.receiver import LinkReport
 from talaria_edge.alignment import SlotStatus, Tick
 from talaria_edge.calibration import CalibrationProgress
+from talaria_edge.forces import SIDE_WORDS, Loads
 from talaria_edge.gait import SIDES, LegState, Phase, SubPhase
 from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.sanitiser import SlotFlag, names_of
 
 REDRAW_S = 0.2
-_SIDE_NAMES = {"r": "right", "l": "left"}
 _COLOURS = {
     Validity.GOOD: "green",
     Validity.DEGRADED: "yellow",
@@ -181,13 +181,14 @@ def render_state(state: GaitState, slots: tuple[str, ...], stats: LiveStats, tit
         angles.add_row(name, shown, within, bar, style=None if good else "dim")
     phases = Text("   ").join(_leg_text(side, state.legs[side]) for side in SIDES)
     phases.append(f"   {state.gait_class}", style="bold")
+    loads = [_loads_text(state.loads)] if state.loads else []
     slots_and_links = [
         render_slots(slots, state.slot_status, state.slot_loss, state.slot_flags),
         *(_link_text(link) for link in stats.links),
     ]
     belief = Text(f"{state.validity} {state.reason}".strip(), style=_COLOURS[state.validity])
     cost = Text(f"step p50 {stats.p50_ms:.2f} ms, p99 {stats.p99_ms:.2f} ms", style="dim")
-    return Panel(Group(angles, Text(), phases, *slots_and_links, belief, cost), title=title)
+    return Panel(Group(angles, Text(), phases, *loads, *slots_and_links, belief, cost), title=title)
 
 
 def render_silence(seconds: float, links: Sequence[LinkReport], title: str) -> Panel:
@@ -250,8 +251,27 @@ def _link_text(link: LinkReport) -> Text:
     return Text(f"{link.name or 'link'}: {how}{', '.join(notes)}", style=style)
 
 
+def _loads_text(loads: Loads) -> Text:
+    """Say in one line what each foot carries and each ankle does; dim what is not good."""
+    values, halves = loads.values, loads.half_widths
+    kinds = (("foot, BW", "grf_vertical"), ("ankle moment, N m/kg", "ankle_angle_moment"))
+    parts = []
+    for label, stem in kinds:
+        if f"{stem}_{SIDES[0]}" not in values:
+            continue
+        parts.append(Text(label, style="dim"))
+        for side in SIDES:
+            name = f"{stem}_{side}"
+            value, half = values[name], halves[name]
+            shown = f"{value:5.2f}" if math.isfinite(value) else "    –"
+            within = f" ±{half:.2f}" if math.isfinite(half) else ""
+            good = loads.output_validity[name] is Validity.GOOD
+            parts.append(Text(f"{SIDE_WORDS[side]} {shown}{within}", style="" if good else "dim"))
+    return Text("   ").join(parts)
+
+
 def _leg_text(side: str, leg: LegState) -> Text:
     colour = {Phase.STANCE: "cyan", Phase.SWING: "magenta"}.get(leg.phase, "dim")
     part = leg.phase if leg.sub_phase is SubPhase.UNKNOWN else leg.sub_phase.replace("_", " ")
     at = f" {leg.cycle:4.0%}" if math.isfinite(leg.cycle) else ""
-    return Text(f"{_SIDE_NAMES[side]} {part}{at}", style=colour)
+    return Text(f"{SIDE_WORDS[side]} {part}{at}", style=colour)

@@ -1,4 +1,4 @@
-// Angles, and forces where there are some, with their intervals, over the gait cycle or over time; angles
+// Angles, and forces and moments where there are some, with their intervals, over the gait cycle or over time; angles
 // against how people usually walk.
 import { echarts } from "/charts/index.js";
 import { plain } from "./tables.js";
@@ -22,6 +22,16 @@ export const FORCES = {
   unit: "", digits: 2,
   read: (state) => state.loads && ({
     values: state.loads.force_bw, halves: state.loads.interval_bw, how: state.loads.output_validity, all: state.loads.validity, reason: state.loads.reason,
+  }),
+};
+export const MOMENTS = {
+  panels: [
+    ["hip_flexion_moment", "Hip flexion", -1.5, 1.5, 0.5], ["knee_angle_moment", "Knee flexion", -1, 1, 0.5],
+    ["ankle_angle_moment", "Ankle dorsiflexion", -2, 1, 0.5],
+  ],
+  unit: "", digits: 2,
+  read: (state) => state.loads && ({
+    values: state.loads.moment_nm_kg, halves: state.loads.moment_interval_nm_kg, how: state.loads.output_validity, all: state.loads.validity, reason: state.loads.reason,
   }),
 };
 const SIDES = ["r", "l"];

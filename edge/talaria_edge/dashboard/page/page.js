@@ -1,5 +1,5 @@
 // The page: listens to the session, remembers the last seconds, and draws what it is told.
-import { ANGLES, Charts, FORCES } from "./charts.js";
+import { ANGLES, Charts, FORCES, MOMENTS } from "./charts.js";
 import { Skeleton } from "./skeleton.js";
 import { PhaseBars } from "./phases.js";
 import { plain, showSensors, showStances, showStrides, showClass } from "./tables.js";
@@ -18,7 +18,7 @@ let noted = null;
 const skeleton = new Skeleton($("skeleton"));
 const phases = new PhaseBars($("phases"), $("key"));
 const charts = new Charts($("charts"), ANGLES);
-let forces = null; // made when a session turns out to have a force model
+let loads = []; // charts of forces, and of moments; made when a session turns out to have a model of them
 
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
@@ -34,7 +34,7 @@ function take(message) {
     noted = message.note?.at_s ?? null; // an old note is not news
     strides.length = stances.length = 0;
     charts.clear();
-    forces?.clear();
+    loads.forEach((one) => one.clear());
     phases.clear();
   }
   Object.assign(known, lasting);
@@ -56,15 +56,19 @@ function take(message) {
 }
 
 function takeForces(rows, more, afresh) {
-  $("forces").hidden = !known.force_names;
+  $("forces").hidden = $("moments").hidden = !known.force_names;
   document.body.classList.toggle("with-forces", Boolean(known.force_names));
   if (!known.force_names) return;
-  if (!forces) {
-    forces = new Charts($("force-charts"), FORCES);
-    forces.over(charts.axis);
+  const moments = known.force_names.some((name) => name.includes("_moment_"));
+  $("moments").hidden = !moments;
+  if (!loads.length) {
+    loads = [new Charts($("force-charts"), FORCES), ...(moments ? [new Charts($("moment-charts"), MOMENTS)] : [])];
+    for (const one of loads) one.over(charts.axis);
   }
-  if (afresh || forces.names !== known.force_names) forces.about(known.force_names, {});
-  forces.take(rows);
+  for (const one of loads) {
+    if (afresh || one.names !== known.force_names) one.about(known.force_names, {});
+    one.take(rows);
+  }
   stances.push(...more);
   stances.splice(0, Math.max(0, stances.length - 6));
   if (more.length || afresh) showStances($("stance-rows"), stances);
@@ -83,10 +87,9 @@ function frame(nowMs) {
   showSensors($("slots"), $("links"), known);
   phases.draw();
   charts.draw(known.state, fresh(nowMs));
-  if (!forces) return;
-  forces.draw(known.state, fresh(nowMs));
-  const loads = known.state?.loads;
-  $("loads-belief").textContent = !loads || loads.validity === "good" ? "" : `${loads.validity}: ${plain(loads.reason)}`;
+  for (const one of loads) one.draw(known.state, fresh(nowMs));
+  const told = known.state?.loads;
+  $("loads-belief").textContent = !told || told.validity === "good" ? "" : `${told.validity}: ${plain(told.reason)}`;
 }
 
 function fresh(nowMs) {
@@ -178,7 +181,7 @@ for (const button of document.querySelectorAll("footer button")) {
 for (const button of document.querySelectorAll("#axis button")) {
   button.addEventListener("click", () => {
     charts.over(button.dataset.axis);
-    forces?.over(button.dataset.axis);
+    loads.forEach((one) => one.over(button.dataset.axis));
     for (const other of document.querySelectorAll("#axis button")) {
       other.setAttribute("aria-pressed", String(other === button));
     }
