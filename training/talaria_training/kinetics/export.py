@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from talaria_bridge.errors import ModelContractError, RecordingError
 from talaria_bridge.samples import LEG_SLOTS
@@ -30,10 +31,12 @@ from talaria_training.artefacts import (
 from talaria_training.kinetics.force_data import Walk
 from talaria_training.kinetics.force_files import ForceProvenance
 from talaria_training.kinetics.force_net import COLUMNS, CONTACT, SPREAD, ForceNet, force_outputs
+from talaria_training.kinetics.moment_net import MomentNet
 from talaria_training.kinetics.stances import stance_forces, whole_stances
 from talaria_training.kinetics.targets import FORCE_AXES, OUTPUTS, ForceTrial
 from talaria_training.train import TrainConfig
 
+Net = TypeVar("Net", bound=nn.Module)
 _SIGNS = {
     "anterior": "pushes the person forwards +",
     "lateral": "towards the outer side of that foot +",
@@ -41,7 +44,7 @@ _SIGNS = {
 }
 _CARD = """# {spec.model_id}
 
-Ground reaction forces of both feet from one inertial sensor on each thigh and foot, one step per sample.
+{what} from one inertial sensor on each thigh and foot, one step per sample.
 
 * **Network**: {core} {layers} × {hidden}, {parameters:,} parameters, causal, {spec.rate_hz:g} Hz; what it
   says at a tick is of {delay_ms:.0f} ms before.
@@ -49,15 +52,15 @@ Ground reaction forces of both feet from one inertial sensor on each thigh and f
 * **Sensors**: {slots}; 6 axes each, any mounting; calibration: {spec.calibration}.
 * **Trained on**: {spec.trained_on}.
 * **People**: {people}.
-* **Reference it learned**: the force plates of a treadmill, one lag per plate and recording taken out.
-* **torch against onnxruntime**, whole recordings streamed: {worst:.1e} BW at most.
+* **Reference it learned**: {reference}.
+* **torch against onnxruntime**, whole recordings streamed: {worst:.1e} {unit} at most.
 * **Licence of the weights**: MIT.
 
 ## Outputs
 
-Body weights; also how far off each may be, and contact of each foot.
+Also: how far off each may be, and contact of each foot.
 
-| name | sign | held-out mean absolute error (% BW) |
+| name | sign | held-out mean absolute error |
 |---|---|---|
 {rows}
 
@@ -111,7 +114,7 @@ def release_forces(
 
     shape = {key: str(getattr(net.config, key)) for key in ("core", "layers", "hidden")}
     return write_step(
-        net, spec, shape, folder, worst_of, lambda worst: _card(net, spec, worst), beside
+        net, spec, shape, folder, worst_of, lambda worst: card(net, spec, worst, _TOLD), beside
     )
 
 
@@ -123,6 +126,25 @@ def load_forces(folder: Path) -> tuple[ForceNet, ModelSpec]:
     ModelContractError
         If the folder holds no readable force network, or one for other features.
     """
+    return load_network(folder, lambda net, metadata: net)
+
+
+def load_network(
+    folder: Path, built: Callable[[ForceNet, Mapping[str, str]], Net]
+) -> tuple[Net, ModelSpec]:
+    """Read weights into what is built around an untrained force network of the folder's shape.
+
+    Parameters
+    ----------
+    folder : Path
+    built : callable
+        Given the force network and what lies beside the weights.
+
+    Raises
+    ------
+    ModelContractError
+        If the folder holds nothing of that kind, or something for other features.
+    """
     file = folder / WEIGHTS_FILE
     try:
         with safe_open(str(file), framework="pt") as opened:
@@ -131,7 +153,8 @@ def load_forces(folder: Path) -> tuple[ForceNet, ModelSpec]:
         spec = ModelSpec.from_metadata(metadata, str(file))
         core = core_named(metadata["core"], file)
         hidden, layers = int(metadata["hidden"]), int(metadata["layers"])
-        net = ForceNet(len(spec.channels), TrainConfig(hidden=hidden, layers=layers, core=core))
+        shape = TrainConfig(hidden=hidden, layers=layers, core=core)
+        net = built(ForceNet(len(spec.channels), shape), metadata)
         net.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
@@ -180,7 +203,7 @@ def force_spec(net: ForceNet, delay: int, about: ForceProvenance) -> ModelSpec:
         trained_on=about.trained_on,
         people=about.people,
         held_out=known if errors else None,
-        parity=_parity(net),
+        parity=parity(net, lambda x: force_outputs(net, x)),
     )
 
 
@@ -258,26 +281,47 @@ def _axis(name: str) -> str:
     return next(axis for axis in FORCE_AXES if f"_{axis}_" in name)
 
 
-def _parity(net: ForceNet, length: int = 8) -> Parity:
+def parity(
+    net: ForceNet | MomentNet,
+    outputs_of: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    length: int = 8,
+) -> Parity:
     """Made-up input within the training range, with a sensor that falls silent at the end."""
     noise = np.random.default_rng(0).standard_normal((length, net.x_mean.numel()))
     x = (net.x_mean.numpy() + net.x_std.numpy() * noise).astype(np.float32)
     x[:, -net.slots :] = 1.0
     x[-1, -net.slots] = 0.0
-    return Parity(x=x.tolist(), y=force_outputs(net, x)[-1].tolist(), tolerance=PARITY_TOLERANCE)
+    return Parity(x=x.tolist(), y=outputs_of(x)[-1].tolist(), tolerance=PARITY_TOLERANCE)
 
 
-def _card(net: ForceNet, spec: ModelSpec, worst: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a card says of a kind of network: what it gives, what it learned from, the unit of a difference."""
+
+    what: str
+    reference: str
+    unit: str
+
+
+_TOLD = Told(
+    "Ground reaction forces of both feet",
+    "the force plates of a treadmill, one lag per plate and recording taken out",
+    "BW",
+)
+
+
+def card(net: ForceNet | MomentNet, spec: ModelSpec, worst: float, told: Told) -> str:
+    """Write ``card.md``; `worst` is how far torch and onnxruntime are apart."""
     errors = {} if spec.held_out is None else spec.held_out.mae
-    rows = [
-        f"| {o.name} | {o.sign} | {f'{100 * errors[o.name]:.2f}' if o.name in errors else '–'} |"
-        for o in spec.outputs
-    ]
+    rows = [f"| {o.name} | {o.sign} | {_error(o, errors)} |" for o in spec.outputs]
     remarks = ""
     if spec.intervals is not None:
         remarks = f"{spec.intervals.level:.0%} intervals: {spec.intervals.protocol}.\n"
     return _CARD.format(
         spec=spec,
+        what=told.what,
+        reference=told.reference,
+        unit=told.unit,
         core=net.config.core.upper(),
         layers=net.config.layers,
         hidden=net.config.hidden,
@@ -289,3 +333,10 @@ def _card(net: ForceNet, spec: ModelSpec, worst: float) -> str:
         worst=worst,
         remarks=remarks,
     )
+
+
+def _error(output: Output, errors: Mapping[str, float]) -> str:
+    if output.name not in errors:
+        return "–"
+    error = errors[output.name]
+    return f"{100 * error:.2f} % BW" if output.unit == "BW" else f"{error:.2f} {output.unit}"

@@ -22,12 +22,11 @@ from talaria_edge.kinematics import ANGLES
 from talaria_training.data.capsense import find_trials
 from talaria_training.data.metadata import PersonFacts
 from talaria_training.data.recording import Recording
-from talaria_training.kinetics.belt import moments_of, read_belt
 from talaria_training.kinetics.cycle_models import CycleModel, CycleSpec
 from talaria_training.kinetics.dynamics import MOMENTS
 from talaria_training.kinetics.gait2hip import INPUTS, POINTS
+from talaria_training.kinetics.moment_data import measured_moments
 from talaria_training.kinetics.pooled import errors
-from talaria_training.kinetics.targets import force_trial
 from talaria_training.strides.events import spans
 from talaria_training.strides.resample import at_percent
 from talaria_training.trials import Trial
@@ -141,26 +140,14 @@ def hip_moments(
     found = {}
     for trial in trials:
         try:
-            moment = _hip_moment(data, by_name[trial.name], trial, facts)
+            own = facts.get(trial.person, PersonFacts())
+            moments = measured_moments(data, by_name[trial.name], trial, own)
         except RecordingError as error:
             note(f"{trial.name}: no inverse dynamics beside it: {error}")
             continue
-        if moment is not None:
-            found[trial.name] = moment
+        if moments is not None:
+            found[trial.name] = moments[:, MOMENTS.index("hip_flexion_moment_r")]
     return found
-
-
-def _hip_moment(
-    data: Path, recording: Recording, trial: Trial, facts: Mapping[str, PersonFacts]
-) -> NDArray[np.float64] | None:
-    own = facts.get(recording.person, PersonFacts())
-    force = force_trial(recording, own)
-    if force is None:
-        return None
-    belt = read_belt(data, recording, force, own)
-    angles = {name: trial.angles_rad[:, k].astype(float) for k, name in enumerate(ANGLES)}
-    moments = moments_of(recording, force, angles, belt)
-    return moments[:, MOMENTS.index("hip_flexion_moment_r")]
 
 
 @dataclass(frozen=True, slots=True)
