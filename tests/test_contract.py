@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from talaria_bridge.samples import LEG_SLOTS
+from talaria_edge.forces import MOMENT_JOINTS
 from talaria_edge.kinematics import ANGLES, SIDES
 from talaria_edge.model import StreamingModel
 from talaria_edge.spec import Gives
@@ -36,7 +37,8 @@ def test_released_models_fit_this_runtime_and_their_checksums(folder: Path) -> N
     # Loading replays the parity vector.
     model = StreamingModel.load(folder, slots=LEG_SLOTS, rate_hz=100.0, gives=gives)
     forces = tuple(f"grf_{axis}_{side}" for side in SIDES for axis in FORCE_AXES)
-    names = {"angles": ANGLES, "forces": forces}
+    moments = tuple(f"{joint}_moment_{side}" for side in SIDES for joint in MOMENT_JOINTS)
+    names = {"angles": ANGLES, "forces": forces + moments}
     assert tuple(output.name for output in model.spec.outputs) == names[gives]
     assert model.spec.held_out is not None
     for line in (folder / "SHA256SUMS").read_text().splitlines():

@@ -248,16 +248,40 @@ def test_moments_are_kept_apart_from_forces_and_by_themselves_make_no_stance(
     known = Intervals(
         level=0.9, factor=dict.fromkeys(("hip_moment_r", "knee_moment_r"), 1.0), protocol=""
     )
-    rows = [[0.7, -0.2, math.log(0.1), math.log(0.6)]]
+    rows = [[0.7, -0.2, math.log(0.1), math.log(0.7)]]
     forces = presser(rows, outputs=outputs, heads=(spread,), intervals=known)
     pipeline = pipeline_of(tiny_model, upright, forces)
     for tick in walk_ticks[:400]:
         loads = pipeline.step(tick).loads
     assert loads.force_bw == {}
     assert loads.moment_nm_kg["hip_moment_r"] == pytest.approx(0.7)
-    assert math.isnan(loads.moment_nm_kg["knee_moment_r"])  # known to 0.6 N m/kg only
+    assert math.isnan(loads.moment_nm_kg["knee_moment_r"])  # known to 0.7 N m/kg only
     assert loads.moment_interval_nm_kg["hip_moment_r"] == pytest.approx(0.1)
     assert loads.stances == ()
+
+
+def test_a_moment_that_is_not_shown_makes_no_force_worse(
+    tiny_model: Path,
+    upright: Calibration,
+    walk_ticks: list[Tick],
+    presser: Callable[..., Any],
+) -> None:
+    outputs = [
+        Output(name="grf_vertical_r", unit="BW", sign="up +", kind="inferred", certainty="normal"),
+        Output(name="hip_moment_r", unit="N m/kg", sign="+", kind="inferred", certainty="normal"),
+    ]
+    spread = Head(name="spread", columns=("spread_force", "spread_hip"))
+    names = ("grf_vertical_r", "hip_moment_r")
+    known = Intervals(level=0.9, factor=dict.fromkeys(names, 1.0), protocol="")
+    rows = [[0.0, 0.7, math.log(0.05), math.log(2.0)]]
+    forces = presser(rows, outputs=outputs, heads=(spread,), intervals=known)
+    pipeline = pipeline_of(tiny_model, upright, forces)
+    for tick in walk_ticks[:400]:
+        loads = pipeline.step(tick).loads
+    assert loads.output_validity["hip_moment_r"] is Validity.INVALID
+    assert loads.output_validity["grf_vertical_r"] is Validity.GOOD
+    assert loads.validity is Validity.GOOD
+    assert loads.reason == ""
 
 
 # Stances

@@ -96,7 +96,7 @@ def test_checksums_card_and_what_lies_beside_are_true(folder: Path) -> None:
         digest, name = line.split()
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     card = (folder / "card.md").read_text()
-    assert "| grf_vertical_r | up + | 3.50 |" in card
+    assert "| grf_vertical_r | up + | 3.50 % BW |" in card
     assert "30 ms before" in card
 
 
