@@ -327,6 +327,36 @@ def forces(
 
 
 @app.command()
+def repair(
+    session: Annotated[Path, typer.Argument(help="A session's folder, or a .mot of angles.")],
+    model: Annotated[Path, typer.Option(help="A generative model's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; SESSION/repaired if absent.")
+    ] = None,
+    height_m: Annotated[float | None, typer.Option(help="The wearer's height, if known.")] = None,
+    mass_kg: Annotated[float | None, typer.Option(help="The wearer's mass, if known.")] = None,
+    speed_ms: Annotated[float | None, typer.Option(help="How fast they walked, if known.")] = None,
+    samples: Annotated[int, typer.Option(min=2, help="Draws; more make intervals steadier.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same draws.")] = 0,
+) -> None:
+    """Fill gaps in a recorded session's angles with what a model draws, each marked as drawn."""
+    with _one_sentence():
+        from talaria_edge.generate.generator import Generator  # noqa: PLC0415  only who asks pays for it
+        from talaria_edge.generate.motion import Conditions  # noqa: PLC0415
+        from talaria_edge.generate.repair import repair_file, words_of  # noqa: PLC0415
+
+        speed, height, mass = (
+            float("nan") if value is None else value for value in (speed_ms, height_m, mass_kg)
+        )
+        who = Conditions(speed, height_m=height, mass_kg=mass)
+        where = out or (session / "repaired" if session.is_dir() else session.parent / "repaired")
+        files, done = repair_file(session, Generator.open(model), where, who, samples, seed)
+        for file in files:
+            typer.echo(f"{file}")
+        typer.echo(words_of(done))
+
+
+@app.command()
 def why(
     session: Annotated[Path, typer.Argument(help="A session's folder.")],
     stride: Annotated[
