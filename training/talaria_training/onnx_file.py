@@ -18,6 +18,7 @@ def write_onnx(
     outputs: tuple[str, ...],
     texts: Mapping[str, str],
     path: Path,
+    any_batch: bool = False,
 ) -> None:
     """Export a network.
 
@@ -30,7 +31,10 @@ def write_onnx(
     texts : mapping
         For the file's ``metadata_props``.
     path : Path
+    any_batch : bool
+        Whether the first axis of every input, the same in all, may have any length.
     """
+    batch = torch.export.Dim("batch")
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)  # it narrates its own steps
@@ -42,6 +46,7 @@ def write_onnx(
                 tuple(example.values()),
                 input_names=list(example),
                 output_names=list(outputs),
+                dynamic_shapes=tuple({0: batch} for _ in example) if any_batch else None,
                 dynamo=True,
                 verbose=False,
             )

@@ -1,0 +1,113 @@
+"""What walkers are worth to an angle model that has 1, 2, 4 or 7 real people to learn from.
+
+At equal effort: as many optimiser steps from nothing as with walkers first. The walkers are drawn by a model
+that has not seen whoever is tested; it has seen others, whose angles the poorer of the angle models lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from talaria_edge.generate.generator import Generator
+from talaria_edge.generate.walkers import Outing, draw_walkers
+from talaria_training.engine import Engine, Store, run_jobs
+from talaria_training.evaluate import NET_CODE, run_key
+from talaria_training.generate.walker_files import trials_of
+from talaria_training.pretrain_study import Effort, Start, base_from
+from talaria_training.scoring import Row, judged_rows, report
+from talaria_training.train import predict
+from talaria_training.trials import Trial
+
+COUNTS = (1, 2, 4, 7)
+_STARTS: Mapping[str, Start] = {"nothing": "nothing", "walkers": "virtual"}
+_CODE = (
+    *NET_CODE,
+    "pretrain",
+    "pretrain_study",
+    "scoring",
+    "splits",
+    "talaria_edge.generate.body",
+    "talaria_edge.generate.walkers",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GainProtocol:
+    """How many walkers, how long, and the effort of every base."""
+
+    walkers: int = 60
+    outing: Outing = field(default_factory=lambda: Outing(20.0))
+    effort: Effort = field(default_factory=Effort)
+    counts: tuple[int, ...] = COUNTS
+
+
+def study(
+    people: Sequence[str],
+    trials: Sequence[Trial],
+    model_for: Callable[[str], str],
+    protocol: GainProtocol,
+    engine: Engine,
+    done: Callable[[str], object] = lambda name: None,
+) -> dict[str, Any]:
+    """Hold people out in turn, and learn from some of the others with and without walkers first.
+
+    Parameters
+    ----------
+    people : sequence of str
+        Whom to test.
+    trials : sequence of Trial
+        Everybody's.
+    model_for : callable
+        Names the folder of a generative model that has not seen somebody.
+    protocol : GainProtocol
+    engine : Engine
+    done : callable
+
+    Returns
+    -------
+    dict
+        As of `scoring.report`; approaches ``nothing, 1 real`` to ``walkers, 7 real``.
+    """
+    everybody = sorted({trial.person for trial in trials})
+    jobs: dict[str, tuple[Any, ...]] = {}
+    for person in people:
+        others = learned_from(person, everybody)
+        for start in _STARTS:
+            for count in protocol.counts:
+                name = f"{person} {start} {count}"
+                jobs[name] = (compare, person, tuple(others[:count]), start, model_for(person))
+    store = Store.cached("generate", run_key(trials, repr(protocol), *_CODE))
+    shared = {"trials": trials, "protocol": protocol}
+    results = run_jobs(jobs, store, engine, shared, done)
+    rows = [Row(**row) for name in jobs for row in results[name]]
+    extra = {"walkers": protocol.walkers, "steps": protocol.effort.base.steps}
+    return report("walkers first", rows, (), extra)
+
+
+def learned_from(person: str, everybody: Sequence[str]) -> list[str]:
+    """Order the others by the alphabet, from who follows on, so that everyone is somebody's first."""
+    at = list(everybody).index(person)
+    return [*everybody[at + 1 :], *everybody[:at]]
+
+
+def compare(
+    person: str,
+    others: tuple[str, ...],
+    start: str,
+    folder: str,
+    *,
+    trials: Sequence[Trial],
+    protocol: GainProtocol,
+) -> list[Row]:
+    """Train one base and score it on one person, on the last 60 % of each recording."""
+    real = [trial for trial in trials if trial.person in others]
+    virtual: list[Trial] = []
+    if start == "walkers":
+        walkers = draw_walkers(Generator.open(folder), protocol.walkers, 0, protocol.outing)
+        virtual, _ = trials_of(walkers)
+    base = base_from(_STARTS[start], real, virtual, protocol.effort)
+    mine = [trial for trial in trials if trial.person == person]
+    said = [predict(base, trial.features) for trial in mine]
+    return judged_rows(f"{start}, {len(others)} real", mine, said, None, None)

@@ -1,0 +1,274 @@
+"""How well a model fills what is missing in people it has never seen, beside what knows nothing of gait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talaria_edge.generate.generator import Generator
+from talaria_edge.generate.motion import CHANNELS, FORCES, STYLES, UNITS, Conditions
+from talaria_edge.kinematics import SIDES
+from talaria_edge.stances import FORCE_AXES
+from talaria_training.generate.scenarios import MISSING_FOR_FORCES, MISSING_JOINTS
+from talaria_training.generate.simple_fill import KINEMATIC, MeanCurve, Regression
+from talaria_training.generate.windows import Windows
+
+Floats = NDArray[np.float64]
+
+SAMPLES = 8
+"""Drawn for every window; their mean is what is judged, their spread is the interval."""
+LEVEL = 0.9
+_FORCES = [CHANNELS.index(name) for name in FORCES]
+_VERTICAL = [CHANNELS.index(f"grf_vertical_{side}") for side in SIDES]
+
+
+@dataclass(frozen=True, slots=True)
+class FillRow:
+    """The error of one channel that was missing, over one person's windows.
+
+    Attributes
+    ----------
+    person, style : str
+    missing : str
+        What was missing, of `scenarios`.
+    channel : str
+    approach : str
+        ``model``, ``mean curve`` or ``regression``.
+    rmse : float
+        Degrees for angles, the channel's unit else.
+    offset_free : float
+        The same without each window's mean difference.
+    held : float
+        Share of true values between the samples' outermost ones, stretched to `LEVEL`; NaN for who draws none.
+    windows : int
+    """
+
+    person: str
+    style: str
+    missing: str
+    channel: str
+    approach: str
+    rmse: float
+    offset_free: float
+    held: float
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForceFillRow:
+    """The error of forces told from what was left of the kinematics, over one person's windows.
+
+    Attributes
+    ----------
+    person, style, missing, approach : str
+    axis : str
+        Of `talaria_edge.stances.FORCE_AXES`.
+    mae_bw_pct : float
+        Over both feet and all samples, swing included.
+    peak_bw_pct : float
+        Mean error of each window's largest vertical force per foot; NaN for the other axes.
+    windows : int
+    """
+
+    person: str
+    style: str
+    missing: str
+    approach: str
+    axis: str
+    mae_bw_pct: float
+    peak_bw_pct: float
+    windows: int
+
+
+def conditions_of(windows: Windows, i: int) -> Conditions:
+    """Return who window `i` is of, and how they move."""
+    style = int(windows.style[i])
+    speed, stride, height, mass = (float(value) for value in windows.numbers[i])
+    return Conditions(speed, stride, height, mass, STYLES[style] if style >= 0 else None)
+
+
+def spread_out(windows: Windows, most: int) -> list[int]:
+    """Choose at most so many windows of every recording, evenly over it, that do not overlap."""
+    chosen: list[int] = []
+    for name in dict.fromkeys(windows.name):
+        rows = np.flatnonzero(windows.name == name)
+        apart = rows[windows.start[rows] % windows.values.shape[1] == 0]
+        take = np.unique(np.linspace(0, len(apart) - 1, min(most, len(apart))).round().astype(int))
+        chosen += apart[take].tolist()
+    return chosen
+
+
+def judge_fill(
+    folder: Path, people: Sequence[str], most: int, *, windows: Windows, steps: int
+) -> list[FillRow]:
+    """Take channels away from windows of people the model in `folder` has not seen, and fill them again.
+
+    What is given is every other angle and the pelvis, where they were measured; no force and no velocity.
+
+    Parameters
+    ----------
+    folder : Path
+        A released generator, trained without `people`.
+    people : sequence of str
+    most : int
+        Windows of every recording.
+    windows : Windows
+        Everybody's.
+    steps : int
+        Of denoising.
+    """
+    model = Generator.open(folder)
+    others = windows.without(people)
+    curve = MeanCurve.of(others)
+    rows: list[FillRow] = []
+    for missing, names in MISSING_JOINTS.items():
+        gone = [CHANNELS.index(name) for name in names]
+        regression = Regression.of(others, [c for c in KINEMATIC if c not in gone], gone)
+        for person in people:
+            mine = windows.of([person])
+            for chosen in _by_style(mine, most, KINEMATIC):
+                rows += _filled(model, curve, regression, mine, chosen, missing, steps)
+    return rows
+
+
+def _by_style(windows: Windows, most: int, columns: Sequence[int]) -> list[list[int]]:
+    """Choose windows in which some channels are wholly known, apart by way of moving."""
+    known = np.asarray(np.isfinite(windows.values[:, :, columns]).all(axis=(1, 2)))
+    whole = [i for i in spread_out(windows, most) if known[i]]
+    styles = sorted({int(windows.style[i]) for i in whole})
+    return [[i for i in whole if windows.style[i] == style] for style in styles]
+
+
+def _filled(
+    model: Generator,
+    curve: MeanCurve,
+    regression: Regression,
+    mine: Windows,
+    chosen: Sequence[int],
+    missing: str,
+    steps: int,
+) -> list[FillRow]:
+    gone = list(regression.missing)
+    true = mine.values[chosen][:, :, gone].astype(np.float64)
+    drawn = np.stack(
+        [_draw(model, mine, i, regression.given, steps)[:, :, gone] for i in chosen], axis=1
+    )
+    said = {
+        "model": drawn.mean(axis=0),
+        "mean curve": np.stack(
+            [
+                curve.at(mine.values[i], mine.numbers[i, 1], int(mine.style[i]))[:, gone]
+                for i in chosen
+            ]
+        ),
+        "regression": np.stack([regression.at(mine.values[i]) for i in chosen]),
+    }
+    held = _held(drawn, true)
+    style = int(mine.style[chosen[0]])
+    rows = []
+    for approach, values in said.items():
+        for j, channel in enumerate(gone):
+            error = values[:, :, j] - true[:, :, j]
+            unit = 180.0 / np.pi if UNITS[CHANNELS[channel]] == "rad" else 1.0
+            level = error - error.mean(axis=1, keepdims=True)
+            rows.append(
+                FillRow(
+                    str(mine.person[0]),
+                    STYLES[style] if style >= 0 else "not known",
+                    missing,
+                    CHANNELS[channel],
+                    approach,
+                    unit * _rms(error),
+                    unit * _rms(level),
+                    held[j] if approach == "model" else float("nan"),
+                    len(chosen),
+                )
+            )
+    return rows
+
+
+def judge_forces(
+    folder: Path, people: Sequence[str], most: int, *, windows: Windows, steps: int
+) -> list[ForceFillRow]:
+    """Ask for the forces of people the model has not seen, from all their kinematics and from less.
+
+    Velocities are never given: on force plates they were made from the forces. Parameters as in `judge_fill`.
+    """
+    model = Generator.open(folder)
+    curve = MeanCurve.of(windows.without(people))
+    rows: list[ForceFillRow] = []
+    for person in people:
+        mine = windows.of([person])
+        for chosen in _by_style(mine, most, [*KINEMATIC, *_FORCES]):
+            style = int(mine.style[chosen[0]])
+            true = mine.values[chosen][:, :, _FORCES].astype(np.float64)
+            said = {
+                ("nothing", "mean curve"): np.stack(
+                    [
+                        curve.at(mine.values[i], mine.numbers[i, 1], style)[:, _FORCES]
+                        for i in chosen
+                    ]
+                )
+            }
+            for missing, names in MISSING_FOR_FORCES.items():
+                given = [c for c in KINEMATIC if CHANNELS[c] not in names]
+                said[missing, "model"] = np.stack(
+                    [_draw(model, mine, i, given, steps).mean(axis=0)[:, _FORCES] for i in chosen]
+                )
+            rows += _force_rows(mine, style, true, said)
+    return rows
+
+
+def _force_rows(
+    mine: Windows, style: int, true: Floats, said: Mapping[tuple[str, str], Floats]
+) -> list[ForceFillRow]:
+    rows = []
+    feet = len(FORCE_AXES)
+    for (missing, approach), values in said.items():
+        for j, axis in enumerate(FORCE_AXES):
+            error = np.abs(values - true)[:, :, j::feet]
+            tops = np.abs(values.max(axis=1) - true.max(axis=1))[:, j::feet]
+            rows.append(
+                ForceFillRow(
+                    str(mine.person[0]),
+                    STYLES[style] if style >= 0 else "not known",
+                    missing,
+                    approach,
+                    axis,
+                    100.0 * _mean(error),
+                    100.0 * _mean(tops) if axis == "vertical" else float("nan"),
+                    len(true),
+                )
+            )
+    return rows
+
+
+def _draw(
+    model: Generator, mine: Windows, i: int, given: Sequence[int], steps: int
+) -> NDArray[np.float32]:
+    """Draw samples of one window of which only some columns are given, (SAMPLES, WINDOW, channels)."""
+    seen = np.full_like(mine.values[i], np.nan)
+    seen[:, given] = mine.values[i][:, given]
+    rng = np.random.default_rng([int(mine.start[i]), i])
+    return model.fill(seen, conditions_of(mine, i), SAMPLES, rng, steps=steps)
+
+
+def _held(drawn: NDArray[np.floating], true: Floats) -> list[float]:
+    """Return the share of true values within normal intervals of the samples' mean and spread, per channel."""
+    reach = 1.645 * drawn.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(drawn))
+    inside = np.abs(true - drawn.mean(axis=0)) <= reach
+    return [float(share) for share in inside.mean(axis=(0, 1))]
+
+
+def _rms(error: Floats) -> float:
+    return float(np.sqrt(_mean(error**2)))
+
+
+def _mean(values: Floats) -> float:
+    """Average what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -1,0 +1,267 @@
+"""A trained denoiser as a model folder: spec, ONNX, weights, card and checksums."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from talaria_bridge.errors import ExportError, ModelContractError
+from talaria_edge.generate.contract import (
+    INPUTS,
+    OUTPUT,
+    SPEC_FILE,
+    GeneratorSpec,
+    Scale,
+    Seen,
+    parity_inputs,
+    parity_of,
+)
+from talaria_edge.generate.generator import Generator, open_denoiser
+from talaria_edge.generate.motion import CHANNELS, NUMBERS, RATE_HZ, STYLES, UNITS, WINDOW
+from talaria_edge.generate.sampler import Denoise, Floats
+from talaria_edge.generate.schedule import STEPS
+from talaria_edge.model import MODEL_FILE
+from talaria_training.artefacts import PARITY_TOLERANCE, WEIGHTS_FILE, names_of, publish
+from talaria_training.generate.denoiser import Denoiser, DenoiserConfig
+from talaria_training.generate.windows import Windows
+from talaria_training.onnx_file import write_onnx
+
+_CHECKED = 5
+_CARD = """# {spec.model_id}
+
+Windows of gait, {seconds:g} s at {spec.rate_hz:g} Hz: drawn from nothing, from a part of them, or under other
+wishes.
+
+* **Network**: diffusion transformer, {config.layers} layers of width {config.width}, {parameters:,} parameters;
+  {spec.steps} steps of noise in training, a few of them visited in sampling.
+* **Channels**: {channels}.
+* **Asked for by**: {numbers}; style ({styles}). Each may be left open.
+* **Trained on**: {spec.trained_on}.
+* **People**: {people}.
+* **torch against onnxruntime**: {worst:.1e} standard deviations at most.
+* **Licence of the weights**: MIT.
+
+{remarks}## Never seen
+
+{never_seen}
+
+What it draws there is a guess dressed as gait.
+
+## Not for
+
+Medical decisions; proof of what a person did while no sensor looked. A filled gap is drawn and not measured.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a card must say and the network cannot know.
+
+    Attributes
+    ----------
+    model_id : str
+    trained_on : str
+        Data sets, licences and sources, in one line.
+    people : tuple of str
+        Whose recordings were used.
+    never_seen : tuple of str
+        Ways of moving, people and channels that it knows nothing of.
+    remarks : str
+        What was measured on people held out, as Markdown.
+    seen : tuple of Seen
+        As `seen_in` gives it; without it no walkers can be drawn.
+    """
+
+    model_id: str
+    trained_on: str
+    people: tuple[str, ...]
+    never_seen: tuple[str, ...]
+    remarks: str = ""
+    seen: tuple[Seen, ...] = ()
+
+
+def release(net: Denoiser, scale: Scale, about: About, folder: Path) -> float:
+    """Write a model folder that `Generator.open` takes; what was in it is replaced once all is checked.
+
+    Parameters
+    ----------
+    net : Denoiser
+    scale : Scale
+    about : About
+    folder : Path
+        Created if need be.
+
+    Returns
+    -------
+    float
+        The largest difference between torch and onnxruntime, standard deviations.
+
+    Raises
+    ------
+    ExportError
+        If they differ by more than 1e-4.
+    """
+    net = net.cpu().eval()
+    spec = generator_spec(net, scale, about)
+    said = spec.model_dump_json(indent=1)
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch)
+        traced = dict(zip(INPUTS, example(2), strict=True))
+        texts = {"model_id": spec.model_id}
+        write_onnx(net, traced, (OUTPUT,), texts, draft / MODEL_FILE, any_batch=True)
+        worst = compare(denoise_of(net), open_denoiser(draft / MODEL_FILE))
+        weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+        about_net = {"config": json.dumps(asdict(net.config)), "spec": said}
+        save_file(weights, draft / WEIGHTS_FILE, metadata=about_net)
+        (draft / SPEC_FILE).write_text(said, encoding="utf-8")
+        (draft / "card.md").write_text(_card(net, spec, about, worst), encoding="utf-8")
+        names = ("card.md", MODEL_FILE, WEIGHTS_FILE, SPEC_FILE)
+        publish(draft, names, draft / "checked")
+        Generator.open(draft / "checked")
+        publish(draft, names, folder)
+    return worst
+
+
+def load_denoiser(folder: Path) -> tuple[Denoiser, GeneratorSpec]:
+    """Read a folder's weights back into torch.
+
+    Raises
+    ------
+    ModelContractError
+        If the folder holds no readable denoiser of this version.
+    """
+    file = folder / WEIGHTS_FILE
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+        spec = GeneratorSpec.model_validate_json(metadata["spec"])
+        net = Denoiser(DenoiserConfig(**json.loads(metadata["config"])))
+        net.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelContractError(
+            f"{file} holds no generative model of this version ({reason}): give a folder that 'talaria-train "
+            "generate train' has written."
+        ) from None
+    return net.eval(), spec
+
+
+def denoise_of(net: Denoiser) -> Denoise:
+    """Return a network as the function that a sampler asks."""
+    device = next(net.parameters()).device
+
+    def denoise(*inputs: NDArray[np.generic]) -> Floats:
+        with torch.no_grad():
+            said: Floats = net(*(torch.from_numpy(a).to(device) for a in inputs)).cpu().numpy()
+        return said
+
+    return denoise
+
+
+def generator_of(net: Denoiser, scale: Scale, about: About) -> Generator:
+    """Return a network as a generator without writing it, for studies."""
+    return Generator(denoise_of(net), generator_spec(net, scale, about))
+
+
+def generator_spec(net: Denoiser, scale: Scale, about: About) -> GeneratorSpec:
+    """Describe a network for the runtime that will sample from it."""
+    parity = parity_of(denoise_of(net))
+    return GeneratorSpec(
+        model_id=about.model_id,
+        rate_hz=RATE_HZ,
+        window=WINDOW,
+        channels=CHANNELS,
+        units=tuple(UNITS[name] for name in CHANNELS),
+        mean=tuple(scale.mean.tolist()),
+        std=tuple(scale.std.tolist()),
+        numbers=NUMBERS,
+        numbers_mean=tuple(scale.numbers_mean.tolist()),
+        numbers_std=tuple(scale.numbers_std.tolist()),
+        styles=STYLES,
+        steps=STEPS,
+        trained_on=about.trained_on,
+        people=names_of(about.people),
+        never_seen=about.never_seen,
+        seen=about.seen,
+        parity=tuple(tuple(map(tuple, window)) for window in parity.tolist()),
+        tolerance=PARITY_TOLERANCE,
+    )
+
+
+def seen_in(windows: Windows) -> tuple[Seen, ...]:
+    """Say how each person moved in each style: the medians of their windows, to three digits."""
+    found = []
+    for person in dict.fromkeys(windows.person.tolist()):
+        mine = windows.of([person])
+        for style in sorted(set(mine.style.tolist()) - {-1}):
+            numbers = mine.numbers[mine.style == style]
+            known = np.isfinite(numbers).any(axis=0)
+            middle = [
+                float(f"{np.nanmedian(c):.3g}") if k else None
+                for c, k in zip(numbers.T, known, strict=True)
+            ]
+            found.append(Seen(style=STYLES[style], numbers=tuple(middle)))
+    return tuple(found)
+
+
+def compare(one: Denoise, other: Denoise) -> float:
+    """Ask two denoisers the same, for windows and steps all over the range.
+
+    Returns
+    -------
+    float
+        Their largest difference, standard deviations.
+
+    Raises
+    ------
+    ExportError
+        If it exceeds 1e-4.
+    """
+    x, held, step, asked = parity_inputs()
+    made_up = (x, held.given, held.known, step, asked.numbers, asked.numbers_known, asked.style)
+    # Another number of windows than the graph was traced with.
+    noise = tuple(tensor.numpy() for tensor in example(_CHECKED))
+    worst = max(float(np.abs(one(*a) - other(*a)).max()) for a in (made_up, noise))
+    if not worst <= PARITY_TOLERANCE:
+        raise ExportError(
+            f"torch and onnxruntime differ by {worst:.1e} standard deviations, more than "
+            f"{PARITY_TOLERANCE:g}, so the model is not released: report it with the versions of torch, onnx "
+            "and onnxruntime."
+        )
+    return worst
+
+
+def example(count: int) -> tuple[torch.Tensor, ...]:
+    """Make up so many inputs, in the order of the network's arguments."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(count, WINDOW, len(CHANNELS), generator=random)
+    known = (torch.rand(x.shape, generator=random) < 0.5).float()
+    step = torch.arange(count) * (STEPS - 1) // max(1, count - 1)
+    numbers = torch.randn(count, len(NUMBERS), generator=random)
+    style = torch.arange(count) % (len(STYLES) + 1)
+    return x, x * known, known, step, numbers, torch.ones_like(numbers), style
+
+
+def _card(net: Denoiser, spec: GeneratorSpec, about: About, worst: float) -> str:
+    return _CARD.format(
+        spec=spec,
+        config=net.config,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        seconds=spec.window / spec.rate_hz,
+        channels=", ".join(f"{c} ({u})" for c, u in zip(spec.channels, spec.units, strict=True)),
+        numbers=", ".join(spec.numbers),
+        styles=", ".join(spec.styles),
+        people=", ".join(spec.people),
+        never_seen="\n".join(f"* {what}" for what in about.never_seen),
+        remarks=f"{about.remarks}\n\n" if about.remarks else "",
+        worst=worst,
+    )
