@@ -1,0 +1,87 @@
+"""What-if in numbers, and the simple fillers models are measured against."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from talaria_edge.generate.motion import CHANNELS, RATE_HZ, WINDOW
+from talaria_training.generate.simple_fill import KINEMATIC, MeanCurve, Regression, stride_phase
+from talaria_training.generate.whatif import effects, numbers_of, stiff_knee
+from talaria_training.generate.windows import Windows
+
+_STRIDE_HZ = 0.8
+
+
+def _window(seed: int = 0, gain: float = 1.0) -> np.ndarray:
+    """A window in which everything swings at the stride's rate, right foot down in its first half."""
+    rng = np.random.default_rng(seed)
+    phase = (np.arange(WINDOW) / RATE_HZ * _STRIDE_HZ + rng.random()) % 1.0
+    values = np.empty((WINDOW, len(CHANNELS)), np.float32)
+    for i, name in enumerate(CHANNELS):
+        mine = (phase + 0.5 * name.endswith("_l")) % 1.0
+        values[:, i] = gain * 0.3 * np.sin(2 * np.pi * mine + i)
+        if name.startswith("grf_"):
+            values[:, i] = np.where(mine < 0.6, np.sin(np.pi * mine / 0.6), 0.0)
+    return values
+
+
+def _windows(count: int) -> Windows:
+    values = np.stack([_window(i) for i in range(count)])
+    numbers = np.tile(np.array([1.0, _STRIDE_HZ, 1.7, 70.0], np.float32), (count, 1))
+    names = np.array([f"p{i}" for i in range(count)])
+    zero = np.zeros(count, np.int64)
+    return Windows(values, numbers, zero, names, names, zero)
+
+
+def test_phase_begins_where_the_foot_lands() -> None:
+    values = _window()
+    phase = stride_phase(values, _STRIDE_HZ)
+    force = values[:, CHANNELS.index("grf_vertical_r")]
+    landing = int(np.flatnonzero((force[1:] > 0.05) & (force[:-1] <= 0.05))[0]) + 1
+    assert phase[landing, 0] == 0.0
+    apart = (phase[:, 0] - phase[:, 1]) % 1.0
+    np.testing.assert_allclose(apart, 0.5, atol=0.03)
+    assert np.isnan(stride_phase(values, float("nan"))).all()
+
+
+def test_a_mean_curve_tells_what_repeats() -> None:
+    windows = _windows(30)
+    new = _window(99)
+    said = MeanCurve.of(windows).at(new, _STRIDE_HZ, 0)
+    assert np.abs(said - new)[:, : len(CHANNELS) - 6].max() < 0.1
+
+
+def test_a_regression_tells_a_joint_from_the_others() -> None:
+    gone = [CHANNELS.index("knee_angle_r")]
+    given = [c for c in KINEMATIC if c not in gone]
+    fitted = Regression.of(_windows(20), given, gone)
+    new = _window(99)
+    hidden = new.copy()
+    hidden[:, gone] = np.nan  # it must not look
+    assert np.abs(fitted.at(hidden) - new[:, gone]).max() < 0.05
+
+
+def test_effects_tell_size_and_direction() -> None:
+    before = [_window(i) for i in range(5)]
+    after = [np.stack([_window(i, gain=1.5)] * 3) for i in range(5)]
+    found = {effect.what: effect for effect in effects(before, after)}
+    assert found["knee, range, right"].percent == pytest.approx(50.0, abs=0.5)
+    assert found["knee, range, right"].low > 0
+    assert found["peak vertical force, left"].percent == pytest.approx(0.0, abs=1e-6)
+
+
+def test_numbers_that_nobody_measured_are_left_out() -> None:
+    values = _window()
+    values[:, CHANNELS.index("grf_vertical_r") :] = np.nan
+    values[:, [CHANNELS.index(f"grf_{a}_r") for a in ("anterior", "lateral")]] = np.nan
+    assert np.isnan(numbers_of(values)["peak vertical force, right"][0])
+    assert all("force" not in effect.what for effect in effects([values], [values[None]]))
+
+
+def test_a_stiff_knee_bends_by_the_share_asked_for() -> None:
+    values = _window()
+    held = stiff_knee(values, 0.3, ("r",))
+    assert list(held) == ["knee_angle_r"]
+    was = values[:, CHANNELS.index("knee_angle_r")]
+    assert np.ptp(held["knee_angle_r"]) == pytest.approx(0.3 * np.ptp(was), rel=1e-5)
