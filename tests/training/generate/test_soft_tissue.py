@@ -14,14 +14,13 @@ from talaria_bridge.virtual_imu import SensorParams
 from talaria_bridge.walker import UPRIGHT, WalkerParams, move
 from talaria_edge.generate.body import Body, body_of
 from talaria_edge.generate.motion import CHANNELS, PELVIS, Conditions, columns
+from talaria_edge.generate.worn import SUB02, Tissue
 from talaria_edge.kinematics import ANGLES
 from talaria_training.data.recording import Recording
 from talaria_training.generate.soft_tissue import (
     BEFORE,
     NONE,
     SEGMENTS,
-    SUB02,
-    Tissue,
     distance_db,
     find,
     likeness,

@@ -66,9 +66,11 @@ def _row(rows: list[ForceRow], axis: str, condition: str = "all") -> ForceRow:
 
 def test_the_truth_scores_nought(walk: Walk) -> None:
     rows = force_scores.score_forces("truth", 0, [walk], [walk.force_bw])
-    numbers = [getattr(r, what) for r in rows for what in force_summary.MEASURES]
+    shares = ("r2", "pooled_r2")
+    sizes = [what for what in force_summary.MEASURES if what not in shares]
     assert {r.axis for r in rows} == set(FORCE_AXES)
-    assert max(numbers) == 0.0
+    assert max(getattr(r, what) for r in rows for what in sizes) == 0.0
+    assert {getattr(r, what) for r in rows for what in shares} == {1.0}
 
 
 def test_errors_are_in_per_cent_of_body_weight_over_the_last_three_fifths(walk: Walk) -> None:
@@ -78,6 +80,26 @@ def test_errors_are_in_per_cent_of_body_weight_over_the_last_three_fifths(walk: 
     rows = force_scores.score_forces("off", 0, [walk], [said])
     assert _row(rows, "vertical").mae_bw_pct == pytest.approx(1.0, rel=1e-4)  # one foot of two
     assert _row(rows, "anterior").mae_bw_pct == 0.0
+
+
+def test_what_is_said_of_levels_alone_explains_nothing_but_pooled_much(walk: Walk) -> None:
+    test_part = walk.force_bw[round(0.4 * len(walk.force_bw)) :]
+    said = np.tile(
+        np.tile(test_part.reshape(-1, 2, 3).mean(axis=(0, 1)), 2), (len(walk.force_bw), 1)
+    )
+    rows = force_scores.score_forces("mean", 0, [walk], [said])
+    assert _row(rows, "vertical").r2 == pytest.approx(0.0, abs=1e-6)
+    assert _row(rows, "vertical").pooled_r2 > 0.1
+    spread = 100.0 * test_part[:, [2, 5]].std()
+    assert _row(rows, "vertical").rmse_bw_pct == pytest.approx(spread, rel=1e-4)
+
+
+def test_an_impulse_is_force_times_the_length_of_the_stance(walk: Walk) -> None:
+    said = np.where(walk.force_bw > 0, walk.force_bw + 0.1, walk.force_bw)
+    row = _row(force_scores.score_forces("heavy", 0, [walk], [said]), "vertical")
+    stance_s = row.impulse_bw_pct_s / 10.0
+    assert 0.3 < stance_s < 1.0
+    assert row.peak_bw_pct == pytest.approx(10.0, rel=1e-4)
 
 
 def test_stance_counts_only_samples_on_the_plate(walk: Walk) -> None:
@@ -146,7 +168,7 @@ def test_a_persons_own_errors_do_not_widen_the_own_interval() -> None:
 
 def _rows(approach: str, errors: Mapping[str, tuple[float, ...]]) -> list[ForceRow]:
     return [
-        ForceRow(approach, seed, person, "all", "vertical", value, value, value, value)
+        ForceRow(approach, seed, person, "all", "vertical", value, value, value, value, value)
         for person, values in errors.items()
         for seed, value in enumerate(values)
     ]

@@ -8,13 +8,14 @@ size of an axis within a stance, and its error the mean absolute difference of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from talaria_training.kinetics.force_data import Walk
+from talaria_training.kinetics.pooled import errors
 from talaria_training.kinetics.stances import whole_stances
 from talaria_training.kinetics.targets import FORCE_AXES, OUTPUTS
 from talaria_training.networks import GAIT_CLASSES
@@ -45,6 +46,13 @@ class ForceRow:
         forces nearest: what is left if the error of the plate's own lag is taken out. It looks at the truth.
     peak_bw_pct : float
         Mean absolute error of the peaks of whole stances.
+    impulse_bw_pct_s : float
+        Mean absolute error of the impulses, the force over whole stances, % of body weight times seconds.
+    rmse_bw_pct, r2 : float
+        Over all samples; `r2` about the mean of this person's axis.
+    pooled_r2 : float
+        Of all three axes about one mean of them, the same in each axis' row: inflated, and there to be
+        compared with Gait2Hip-60's.
     """
 
     approach: str
@@ -56,6 +64,10 @@ class ForceRow:
     stance_mae_bw_pct: float
     same_clock_mae_bw_pct: float
     peak_bw_pct: float
+    impulse_bw_pct_s: float
+    rmse_bw_pct: float = float("nan")
+    r2: float = float("nan")
+    pooled_r2: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +103,38 @@ def score_forces(
         mine = [p for p in parts if kind in (EVERYTHING, p.kind)]
         if not mine:
             continue
+        _, pooled_r2 = _fits([pairs for p in mine for pairs in p.pairs])
         for k, axis in enumerate(FORCE_AXES):
             numbers = (_mean([getattr(p, what)[k] for p in mine]) for what in _MEASURES)
-            rows.append(ForceRow(approach, seed, walks[0].trial.person, kind, axis, *numbers))
+            rmse, r2 = _fits([p.pairs[k] for p in mine])
+            row = ForceRow(approach, seed, walks[0].trial.person, kind, axis, *numbers)
+            rows.append(replace(row, rmse_bw_pct=rmse, r2=r2, pooled_r2=pooled_r2))
     return rows
 
 
-_MEASURES = ("error", "on_plate", "same_clock", "peaks")
+_MEASURES = ("error", "on_plate", "same_clock", "peaks", "impulses")
+
+
+def _fits(pairs: Sequence[Floats]) -> tuple[float, float]:
+    """Return root mean square error and R² of true and said values, arrays of shape (n, 2)."""
+    both = np.concatenate(list(pairs))
+    if not len(both):
+        return float("nan"), float("nan")
+    scored, *_ = errors(both[:, :1], both[:, 1:], ("force",))
+    return scored.rmse, float("nan") if scored.r2 is None else scored.r2
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Absolute errors of one walk's test part in % BW, per axis, both feet in one array each."""
+    """Errors of one walk's test part in % BW, per axis, both feet in one array each; pairs are (n, 2)."""
 
     kind: str
     error: list[Floats]
     on_plate: list[Floats]
     same_clock: list[Floats]
     peaks: list[Floats]
+    impulses: list[Floats]
+    pairs: list[Floats]
 
     @classmethod
     def of(cls, walk: Walk, said: Floats) -> _Part:
@@ -128,12 +154,9 @@ class _Part:
             [_known(error[:, c]) for c in columns],
             [_known(on_plate[:, c]) for c in columns],
             [_known(same_clock[:, c]) for c in columns],
-            [
-                np.concatenate(
-                    [_peaks(true[:, c], y[:, c], s) for c, s in zip(pair, stances, strict=True)]
-                )
-                for pair in columns
-            ],
+            [_of_stances(_peak, true[:, c], y[:, c], stances) for c in columns],
+            [_of_stances(_impulse(rate_hz), true[:, c], y[:, c], stances) for c in columns],
+            [_pairs(true[:, c], y[:, c]) for c in columns],
         )
 
 
@@ -151,10 +174,30 @@ def _shifted(values: Floats, by: int) -> Floats:
     return out
 
 
-def _peaks(true: Floats, said: Floats, stances: Sequence[slice]) -> Floats:
-    whole = [s for s in stances if np.isfinite(said[s]).all()]
-    both = [(np.abs(true[s]).max(), np.abs(said[s]).max()) for s in whole]
-    return np.array([100.0 * abs(a - b) for a, b in both])
+def _of_stances(
+    told: Callable[[Floats], float], true: Floats, said: Floats, stances: Sequence[Sequence[slice]]
+) -> Floats:
+    """Return how far one number of each whole stance is off, % of body weight, of both feet's (T, 2)."""
+    off = [
+        100.0 * abs(told(true[s, foot]) - told(said[s, foot]))
+        for foot, mine in enumerate(stances)
+        for s in mine
+        if np.isfinite(said[s, foot]).all()
+    ]
+    return np.array(off)
+
+
+def _peak(force: Floats) -> float:
+    return float(np.abs(force).max())
+
+
+def _impulse(rate_hz: float) -> Callable[[Floats], float]:
+    return lambda force: float(force.sum()) / rate_hz
+
+
+def _pairs(true: Floats, said: Floats) -> Floats:
+    both: Floats = 100.0 * np.column_stack([true.ravel(), said.ravel()])
+    return both[np.asarray(np.isfinite(both).all(axis=1))]
 
 
 def _known(values: Floats) -> Floats:

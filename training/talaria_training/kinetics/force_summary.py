@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from talaria_training.intervals import LEVEL, factor
 from talaria_training.kinetics.force_scores import EVERYTHING, ForceEvidence, ForceRow
 
-MEASURES = ("mae_bw_pct", "stance_mae_bw_pct", "same_clock_mae_bw_pct", "peak_bw_pct")
+MEASURES = (
+    "mae_bw_pct",
+    "stance_mae_bw_pct",
+    "same_clock_mae_bw_pct",
+    "peak_bw_pct",
+    "rmse_bw_pct",
+    "r2",
+    "impulse_bw_pct_s",
+    "pooled_r2",
+)
 """The numbers of a `ForceRow`."""
 _DRAWS = 4000
 

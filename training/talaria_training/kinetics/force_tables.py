@@ -16,6 +16,12 @@ _COLUMNS = (
     ("same clock", "same_clock_mae_bw_pct"),
     ("peak", "peak_bw_pct"),
 )
+_FITS = (
+    ("RMSE", "rmse_bw_pct"),
+    ("R²", "r2"),
+    ("impulse, % BW s", "impulse_bw_pct_s"),
+    ("R² pooled", "pooled_r2"),
+)
 
 
 def tables(document: Mapping[str, Any]) -> Sequence[Table]:
@@ -23,6 +29,7 @@ def tables(document: Mapping[str, Any]) -> Sequence[Table]:
     people = len(document["people"])
     title = f"Error in % of body weight, {people} people held out"
     shown = [_errors(document["summary"], title, (EVERYTHING,), document["delay_samples"])]
+    shown.append(_fits(document["summary"]))
     others = document["summary_others"]
     if others:
         title = f"The same without {', '.join(document['chosen_on'])}, on whom settings were chosen"
@@ -66,6 +73,21 @@ def _errors(
         last = here
         cells = (_pair(entry[what], entry[f"{what}_sd_people"]) for _, what in _COLUMNS)
         table.add_row(entry["approach"], entry["condition"], entry["axis"], *cells)
+    return table
+
+
+def _fits(entries: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="The same people: root mean square, share explained, impulse of a stance")
+    table.caption = (
+        "R²: about each person's own mean of the axis; pooled: of all axes, which inflates it."
+    )
+    for name in ("approach", "axis"):
+        table.add_column(name, no_wrap=True)
+    for name, _ in _FITS:
+        table.add_column(name, justify="right")
+    for entry in (e for e in entries if e["condition"] == EVERYTHING):
+        cells = (_pair(entry[what], entry[f"{what}_sd_people"]) for _, what in _FITS)
+        table.add_row(entry["approach"], entry["axis"], *cells)
     return table
 
 
