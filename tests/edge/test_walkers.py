@@ -57,6 +57,11 @@ def test_a_walker_stands_still_and_then_walks() -> None:
     assert len(walker.values) == 800
     both = walker.values[0, [CHANNELS.index(f"grf_vertical_{side}") for side in "rl"]]
     np.testing.assert_allclose(both, 0.5)
+    forward = [CHANNELS.index(f"grf_anterior_{side}") for side in "rl"]
+    pushed_ms = 9.80665 * walker.values[:, forward].sum() / RATE_HZ
+    assert pushed_ms == pytest.approx(
+        walker.conditions.speed_ms, rel=0.1
+    )  # it takes a push to start
     moved_m = walker.body.origin_m["pelvis"][:, 0]
     assert abs(moved_m[150] - moved_m[0]) < 0.05
     pace_ms = (moved_m[750] - moved_m[450]) / 3.0

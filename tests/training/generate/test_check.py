@@ -64,3 +64,14 @@ def test_a_check_says_who_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {one["style"] for one in found["coverage"]} == {"all", "walking"}
     assert len(found["privacy"]) == 2
     assert found["told"][0]["real"] == found["told"][0]["generated"] == 36
+
+
+def test_what_nobody_measured_does_not_tell_generated_from_real() -> None:
+    who = Conditions(1.0, 0.9, 1.7, 70.0, "walking")
+    values = _gait(np.random.default_rng(1), 2000)
+    values[:, CHANNELS.index("velocity_up")] = np.nan
+    real = check.stretches([Motion("p", "p/walk", "made up", values, who)], 3)
+    assert real is not None
+    drawn = check.draw_like(Draws(), real, 5)  # type: ignore[arg-type]  # stands for a Generator
+    unknown = np.isnan(drawn.values).all(axis=(0, 1))
+    assert [CHANNELS[i] for i in np.flatnonzero(unknown)] == ["velocity_up"]

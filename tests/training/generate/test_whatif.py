@@ -43,6 +43,8 @@ def test_phase_begins_where_the_foot_lands() -> None:
     apart = (phase[:, 0] - phase[:, 1]) % 1.0
     np.testing.assert_allclose(apart, 0.5, atol=0.03)
     assert np.isnan(stride_phase(values, float("nan"))).all()
+    values[:, CHANNELS.index("grf_vertical_l")] = np.nan  # then it is half a stride from the other
+    np.testing.assert_allclose(stride_phase(values, _STRIDE_HZ)[:, 1], (phase[:, 0] + 0.5) % 1.0)
 
 
 def test_a_mean_curve_tells_what_repeats() -> None:
@@ -84,4 +86,5 @@ def test_a_stiff_knee_bends_by_the_share_asked_for() -> None:
     held = stiff_knee(values, 0.3, ("r",))
     assert list(held) == ["knee_angle_r"]
     was = values[:, CHANNELS.index("knee_angle_r")]
+    assert held["knee_angle_r"].min() == pytest.approx(was.min())  # straight stays as straight
     assert np.ptp(held["knee_angle_r"]) == pytest.approx(0.3 * np.ptp(was), rel=1e-5)
