@@ -19,8 +19,9 @@ _KNEE = CHANNELS.index("knee_angle_r")
 class Fills:
     """Fills with 1 and 2, and counts the samples it was shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, widening: dict[str, float] | None = None) -> None:
         self.shown = 0
+        self.widening = dict.fromkeys(CHANNELS, 2.0) if widening is None else widening
 
     def fill_long(
         self, values: np.ndarray, conditions: Conditions, count: int, rng: np.random.Generator
@@ -51,6 +52,21 @@ def test_only_gaps_are_drawn_and_every_drawn_number_is_marked() -> None:
     assert (done.half_width[done.drawn] > 0).all()
     assert not done.half_width[:, : len(ANGLES)][~done.drawn[:, : len(ANGLES)]].any()
     assert model.shown < 400  # a gap and what is around it, not the whole recording
+
+
+def test_intervals_are_as_wide_as_people_held_out_need_them_and_unknown_where_nobody_knows() -> (
+    None
+):
+    widths = []
+    for widening in ({"knee_angle_r": 1.0}, {"knee_angle_r": 3.0}, {}):
+        motion = _walk()
+        motion.values[800:900, _KNEE] = np.nan
+        done = repair(motion, Fills(widening), 4, np.random.default_rng(0))
+        widths.append(done.half_width[850, _KNEE])
+    drawn_sd = np.std([1.0, 2.0, 1.0, 2.0], ddof=1)
+    assert widths[0] == pytest.approx(1.645 * np.sqrt(1.25) * drawn_sd, rel=1e-5)
+    assert widths[1] == pytest.approx(3.0 * widths[0], rel=1e-5)
+    assert np.isnan(widths[2])
 
 
 def test_gaps_of_someone_who_stands_are_left() -> None:

@@ -119,6 +119,10 @@ class GeneratorSpec(_Strict):
     people: tuple[str, ...] = Field(description="whose recordings it was trained on")
     never_seen: tuple[str, ...] = Field(description="what it knows nothing of")
     seen: tuple[Seen, ...] = Field(default=(), description="whom walkers are drawn after")
+    widening: dict[str, float] = Field(
+        default_factory=dict,
+        description="of the draws' intervals, by channel, from people held out",
+    )
     parity: tuple[tuple[tuple[float, ...], ...], ...]
     tolerance: float = 1e-4
 

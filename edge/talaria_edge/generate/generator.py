@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -78,6 +78,11 @@ class Generator:
         denoise = open_denoiser(folder / MODEL_FILE)
         check_parity(denoise, spec, folder / MODEL_FILE)
         return cls(denoise, spec)
+
+    @property
+    def widening(self) -> Mapping[str, float]:
+        """By what the draws' own intervals must be widened, by channel; empty where nobody measured it."""
+        return self.spec.widening
 
     def generate(
         self,

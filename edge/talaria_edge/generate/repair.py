@@ -7,7 +7,7 @@ on every number that was drawn. Where the person does not walk the model knows n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +50,11 @@ _WALKS_RAD = 0.25
 class Fills(Protocol):
     """A model that fills what is NaN."""
 
+    @property
+    def widening(self) -> Mapping[str, float]:
+        """By what the draws' own intervals must be widened, by channel, to hold 90 % of new people's truth."""
+        ...
+
     def fill_long(
         self, values: Floats, conditions: Conditions, count: int, rng: np.random.Generator
     ) -> Floats:
@@ -66,8 +71,8 @@ class Repaired:
     motion : Motion
         The mean of the draws where there was a gap, what was measured else.
     half_width : ndarray of float32, shape (T, channels)
-        Of 90 % intervals by the draws' spread, units as the channel's; 0 where measured, NaN where
-        still unknown.
+        Of 90 % intervals, units as the channel's: the draws' spread, widened by what it missed on people
+        held out. 0 where measured; NaN where still unknown, and where the model does not say by what.
     drawn : ndarray of bool, shape (T, channels)
     left_s : float
         Seconds with a gap that was left, for want of a walk around it.
@@ -160,17 +165,23 @@ def repair(
     walks = _walks(values)
     todo = gaps.any(axis=1) & walks
     around = binary_dilation(todo, iterations=_CONTEXT)
+    widening = np.array([model.widening.get(name, np.nan) for name in CHANNELS], np.float32)
     mean, half = values.copy(), np.where(gaps, np.nan, 0.0).astype(np.float32)
     for (run,) in find_objects(label(around)[0]):
         stretch = _at_least(run, len(values))
         drawn = model.fill_long(values[stretch], motion.conditions, count, rng)
         here = gaps[stretch] & todo[stretch][:, None]
         mean[stretch] = np.where(here, drawn.mean(axis=0), mean[stretch])
-        reach = _Z90 * np.sqrt(1 + 1 / count) * drawn.std(axis=0, ddof=1)
-        half[stretch] = np.where(here, reach, half[stretch])
+        half[stretch] = np.where(here, widening * half_width(drawn), half[stretch])
     filled = Motion(motion.person, motion.name, motion.source, mean, motion.conditions)
     left = gaps.any(axis=1) & ~todo
     return Repaired(filled, half, gaps & todo[:, None], float(left.sum() / RATE_HZ))
+
+
+def half_width(drawn: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the half-width of the 90 % interval that draws, along the first axis, span by themselves."""
+    spread: NDArray[np.floating] = drawn.std(axis=0, ddof=1)
+    return _Z90 * float(np.sqrt(1 + 1 / len(drawn))) * spread
 
 
 def repair_file(

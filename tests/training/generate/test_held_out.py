@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from talaria_training.generate import held_out
 from talaria_training.generate.batches import Draw, FitConfig
 from talaria_training.generate.judge import FillRow, ForceFillRow
 from talaria_training.generate.speed import runners
+from talaria_training.generate.widening import intervals, widening_of
 from talaria_training.generate.windows import Windows
 
 
@@ -65,10 +69,12 @@ def test_angles_are_shifted_and_stretched_and_nothing_else_is() -> None:
 
 def test_a_document_means_over_people_apart_by_data_set() -> None:
     rows = [
-        FillRow(who, "walking", "knee r", "knee_angle_r", "model", rmse, rmse, 0.9, 3)
+        FillRow(who, "walking", "knee r", "knee_angle_r", "model", rmse, rmse, 0.9, 3, [])
         for who, rmse in (("a", 2.0), ("a", 4.0), ("b", 5.0), ("c", 9.0))
     ]
-    forces = [ForceFillRow("a", "walking", "nothing", "model", "vertical", 3.0, float("nan"), 3)]
+    forces = [
+        ForceFillRow("a", "walking", "nothing", "model", "vertical", 3.0, float("nan"), 3, [])
+    ]
     found = held_out.Found(rows, forces, [])
     said = held_out.document(found, held_out.Protocol(), {"a": "X", "b": "X", "c": "Y"})
     (one, other) = said["fills"]
@@ -76,3 +82,25 @@ def test_a_document_means_over_people_apart_by_data_set() -> None:
     assert (other["source"], other["rmse"]) == ("Y", 9.0)
     assert said["forces"][0]["peak_bw_pct"] is None
     assert said["rows"]["forces"][0]["peak_bw_pct"] is None
+
+
+def test_intervals_too_narrow_by_half_are_widened_to_twice(tmp_path: Path) -> None:
+    grid = np.linspace(
+        0.0, 2.0 / 0.9, 21
+    ).tolist()  # 90 % of the errors are below twice the half-width
+    rows = [
+        FillRow(who, "walking", "knee r", f"knee_angle_{side}", "model", 1.0, 1.0, 0.4, 3, grid)
+        for who in "abcd"
+        for side in "rl"
+    ]
+    (found,) = intervals(rows, [])
+    assert (found["what"], found["people"]) == ("knee_angle", 4)
+    assert found["own"] == pytest.approx(0.45, abs=0.05)
+    assert found["held"] >= 0.9
+    assert found["factor"] == pytest.approx(2.0, abs=0.15)
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps({"intervals": [found]}))
+    assert set(widening_of(file)) == {"knee_angle_r", "knee_angle_l"}
+    file.write_text("{}")
+    with pytest.raises(RecordingError, match="no report of"):
+        widening_of(file)

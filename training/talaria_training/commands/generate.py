@@ -43,6 +43,7 @@ from talaria_training.generate.fit import fit
 from talaria_training.generate.release import About, release, seen_in
 from talaria_training.generate.sources import read_motions
 from talaria_training.generate.walker_files import write_walkers
+from talaria_training.generate.widening import widening_of
 from talaria_training.generate.windows import cut
 
 generate_app = typer.Typer(
@@ -75,11 +76,16 @@ def train_(
         Path | None,
         typer.Option(help="Where the training's state is kept, so that it can go on."),
     ] = None,
+    evaluated: Annotated[
+        Path | None,
+        typer.Option(help="Report of 'generate evaluate': by what intervals are widened."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = _STEPS,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 means all.")] = 0,
     seed: SeedOption = 0,
 ) -> None:
     """Train a generative model on every data set that is there, and export it."""
+    widening = {} if evaluated is None else widening_of(evaluated)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     with err.status("Reading data sets …"):
         motions = read_motions(data, note)
@@ -92,7 +98,8 @@ def train_(
         net, scale = fit(windows, config, None, checkpoint, weights, report)
     people = tuple(dict.fromkeys(windows.person.tolist()))
     sources = "; ".join(sorted({motion.source for motion in motions}))
-    about = About(folder.name, sources, people, held_out.NEVER_SEEN, seen=seen_in(windows))
+    seen, never = seen_in(windows), held_out.NEVER_SEEN
+    about = About(folder.name, sources, people, never, seen=seen, widening=widening)
     with err.status("Exporting, and comparing torch with onnxruntime …"):
         worst = release(net, scale, about, folder)
     out.print(f"Wrote {folder} (torch and onnxruntime differ by {worst:.1e} at most).")

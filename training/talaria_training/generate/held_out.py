@@ -27,6 +27,7 @@ from talaria_training.generate.judge import FillRow, ForceFillRow, judge_fill, j
 from talaria_training.generate.release import About, release, seen_in
 from talaria_training.generate.sources import people_by_source
 from talaria_training.generate.speed import SpeedRow, judge_speed, runners
+from talaria_training.generate.widening import intervals
 from talaria_training.generate.windows import Windows, cut, folds
 
 SPEED_LEFT_OUT_MS = 5.0
@@ -262,6 +263,7 @@ def document(found: Found, protocol: Protocol, source_of: Mapping[str, str]) -> 
         "forces": _means(
             forces, ("source", "missing", "approach", "axis"), ("mae_bw_pct", "peak_bw_pct")
         ),
+        "intervals": [_plain(row) for row in intervals(found.fills, found.forces)],
         "speeds": [_plain(asdict(row)) for row in found.speeds],
         "rows": {
             "fills": [_plain(row) for row in fills],
@@ -294,4 +296,5 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, float)
         else value
         for name, value in row.items()
+        if name != "scores"  # long, and said in few numbers under ``intervals``
     }

@@ -15,7 +15,7 @@ def tables(document: Mapping[str, Any]) -> Sequence[Table]:
     rows = (*document["fills"], *document["forces"])
     sources = dict.fromkeys(row["source"] for row in rows)
     both = [show(document, source) for source in sources for show in (_fills, _forces)]
-    return [table for table in (*both, _speeds(document)) if table.row_count]
+    return [table for table in (*both, _intervals(document), _speeds(document)) if table.row_count]
 
 
 def _fills(document: Mapping[str, Any], source: str) -> Table:
@@ -73,6 +73,16 @@ def _forces(document: Mapping[str, Any], source: str) -> Table:
             *(_cell(of[axis]["mae_bw_pct"]) for axis in of),
             _cell(of["vertical"]["peak_bw_pct"]),
         )
+    return table
+
+
+def _intervals(document: Mapping[str, Any]) -> Table:
+    table = Table(title="90 % intervals of what is drawn: share held on people held out")
+    for head in ("", "people", "as drawn", "widened", "worst person", "factor"):
+        table.add_column(head, justify="right" if head else "left")
+    for row in document["intervals"]:
+        shares = (f"{row[what]:.0%}" for what in ("own", "held", "worst"))
+        table.add_row(row["what"], str(row["people"]), *shares, f"{row['factor']:.1f}")
     return table
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from talaria_edge.generate.generator import Generator
 from talaria_edge.generate.motion import CHANNELS, FORCES, STYLES, UNITS, Conditions
+from talaria_edge.generate.repair import half_width
 from talaria_edge.kinematics import SIDES
 from talaria_edge.stances import FORCE_AXES
 from talaria_training.generate.scenarios import MISSING_FOR_FORCES, MISSING_JOINTS
@@ -21,7 +22,6 @@ Floats = NDArray[np.float64]
 
 SAMPLES = 8
 """Drawn for every window; their mean is what is judged, their spread is the interval."""
-LEVEL = 0.9
 _FORCES = [CHANNELS.index(name) for name in FORCES]
 _VERTICAL = [CHANNELS.index(f"grf_vertical_{side}") for side in SIDES]
 
@@ -43,8 +43,11 @@ class FillRow:
     offset_free : float
         The same without each window's mean difference.
     held : float
-        Share of true values between the samples' outermost ones, stretched to `LEVEL`; NaN for who draws none.
+        Share of true values within the draws' own 90 % intervals; NaN for who draws none.
     windows : int
+    scores : list of float
+        Quantiles, 0 to 1 in steps of 0.05, of errors over those intervals' half-widths: what they are
+        widened by. Empty for who draws none.
     """
 
     person: str
@@ -56,6 +59,7 @@ class FillRow:
     offset_free: float
     held: float
     windows: int
+    scores: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class ForceFillRow:
     peak_bw_pct : float
         Mean error of each window's largest vertical force per foot; NaN for the other axes.
     windows : int
+    scores : list of float
+        As of `FillRow`.
     """
 
     person: str
@@ -82,6 +88,7 @@ class ForceFillRow:
     mae_bw_pct: float
     peak_bw_pct: float
     windows: int
+    scores: list[float]
 
 
 def conditions_of(windows: Windows, i: int) -> Conditions:
@@ -167,7 +174,7 @@ def _filled(
         ),
         "regression": np.stack([regression.at(mine.values[i]) for i in chosen]),
     }
-    held = _held(drawn, true)
+    off = _over_half_widths(drawn, true)
     style = int(mine.style[chosen[0]])
     rows = []
     for approach, values in said.items():
@@ -184,8 +191,9 @@ def _filled(
                     approach,
                     unit * _rms(error),
                     unit * _rms(level),
-                    held[j] if approach == "model" else float("nan"),
+                    float((off[..., j] <= 1.0).mean()) if approach == "model" else float("nan"),
                     len(chosen),
+                    _grid(off[..., j]) if approach == "model" else [],
                 )
             )
     return rows
@@ -206,7 +214,7 @@ def judge_forces(
         for chosen in _by_style(mine, most, [*KINEMATIC, *_FORCES]):
             style = int(mine.style[chosen[0]])
             true = mine.values[chosen][:, :, _FORCES].astype(np.float64)
-            said = {
+            said: dict[tuple[str, str], Floats] = {
                 ("nothing", "mean curve"): np.stack(
                     [
                         curve.at(mine.values[i], mine.numbers[i, 1], style)[:, _FORCES]
@@ -214,17 +222,24 @@ def judge_forces(
                     ]
                 )
             }
+            off: dict[str, Floats] = {}
             for missing, names in MISSING_FOR_FORCES.items():
                 given = [c for c in KINEMATIC if CHANNELS[c] not in names]
-                said[missing, "model"] = np.stack(
-                    [_draw(model, mine, i, given, steps).mean(axis=0)[:, _FORCES] for i in chosen]
+                drawn = np.stack(
+                    [_draw(model, mine, i, given, steps)[:, :, _FORCES] for i in chosen], axis=1
                 )
-            rows += _force_rows(mine, style, true, said)
+                said[missing, "model"] = drawn.mean(axis=0)
+                off[missing] = _over_half_widths(drawn, true)
+            rows += _force_rows(mine, style, true, said, off)
     return rows
 
 
 def _force_rows(
-    mine: Windows, style: int, true: Floats, said: Mapping[tuple[str, str], Floats]
+    mine: Windows,
+    style: int,
+    true: Floats,
+    said: Mapping[tuple[str, str], Floats],
+    off: Mapping[str, Floats],
 ) -> list[ForceFillRow]:
     rows = []
     feet = len(FORCE_AXES)
@@ -242,6 +257,7 @@ def _force_rows(
                     100.0 * _mean(error),
                     100.0 * _mean(tops) if axis == "vertical" else float("nan"),
                     len(true),
+                    _grid(off[missing][..., j::feet]) if approach == "model" else [],
                 )
             )
     return rows
@@ -257,11 +273,14 @@ def _draw(
     return model.fill(seen, conditions_of(mine, i), SAMPLES, rng, steps=steps)
 
 
-def _held(drawn: NDArray[np.floating], true: Floats) -> list[float]:
-    """Return the share of true values within normal intervals of the samples' mean and spread, per channel."""
-    reach = 1.645 * drawn.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(drawn))
-    inside = np.abs(true - drawn.mean(axis=0)) <= reach
-    return [float(share) for share in inside.mean(axis=(0, 1))]
+def _over_half_widths(drawn: NDArray[np.floating], true: Floats) -> Floats:
+    """Return errors of the draws' mean over the half-widths of their intervals, (windows, WINDOW, channels)."""
+    half = half_width(drawn)
+    return np.asarray(np.abs(true - drawn.mean(axis=0)) / np.maximum(half, 1e-9))
+
+
+def _grid(off: Floats) -> list[float]:
+    return [round(float(q), 3) for q in np.quantile(off, np.linspace(0.0, 1.0, 21))]
 
 
 def _rms(error: Floats) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,8 @@ class About:
         What was measured on people held out, as Markdown.
     seen : tuple of Seen
         As `seen_in` gives it; without it no walkers can be drawn.
+    widening : mapping of channel to float
+        Of the draws' intervals, as `talaria_training.generate.widening.widening_of` reads it.
     """
 
     model_id: str
@@ -86,6 +89,7 @@ class About:
     never_seen: tuple[str, ...]
     remarks: str = ""
     seen: tuple[Seen, ...] = ()
+    widening: Mapping[str, float] = field(default_factory=dict)
 
 
 def release(net: Denoiser, scale: Scale, about: About, folder: Path) -> float:
@@ -192,6 +196,7 @@ def generator_spec(net: Denoiser, scale: Scale, about: About) -> GeneratorSpec:
         people=names_of(about.people),
         never_seen=about.never_seen,
         seen=about.seen,
+        widening=dict(about.widening),
         parity=tuple(tuple(map(tuple, window)) for window in parity.tolist()),
         tolerance=PARITY_TOLERANCE,
     )
