@@ -15,7 +15,7 @@ import numpy as np
 
 from talaria_bridge.errors import ConfigError
 from talaria_bridge.samples import LEG_SLOTS, SLOTS
-from talaria_bridge.virtual_imu import Array, Bone, SensorParams, quaternions, sense
+from talaria_bridge.virtual_imu import Array, Bone, SensorParams, quaternions, sense, skin_slide_rad
 from talaria_bridge.walker import FINAL_CONTACT, SIDES, BodyMotion, WalkerParams, move
 
 __all__ = ["SensorParams", "SimulatedWalk", "WalkerParams", "random_params", "simulate_walk"]
@@ -192,12 +192,6 @@ def _contacts(body: BodyMotion) -> tuple[tuple[float, str, str], ...]:
 def _bone(params: WalkerParams, body: BodyMotion, slot: str) -> Bone:
     side = slot.partition("_")[2]
     impacts = [t for t, foot, kind in _contacts(body) if kind == "initial" and side in {"", foot}]
-    slide = np.zeros((len(body.t_s), 3))
-    if slot.startswith("femur"):
-        # The skin of the thigh is pulled along by hip and knee, and lags behind hip rotation most.
-        slide[:, 0] = SIDES[side] * 0.05 * body.angles_rad[f"knee_angle_{side}"]
-        slide[:, 1] = SIDES[side] * -0.3 * body.angles_rad[f"hip_rotation_{side}"]
-        slide[:, 2] = -0.06 * body.angles_rad[f"hip_flexion_{side}"]
     return Bone(
         slot=slot,
         height_m=params.height_m,
@@ -205,7 +199,7 @@ def _bone(params: WalkerParams, body: BodyMotion, slot: str) -> Bone:
         pose=body.world_segment[slot],
         origin_m=body.origin_m[slot],
         impacts_s=np.array(impacts),
-        slide_rad=slide,
+        slide_rad=skin_slide_rad(slot, body.angles_rad),
     )
 
 

@@ -10,6 +10,7 @@ recordings (MIT, opearl-cmu/CapacitiveSensingDataset); real sensors still carry 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,6 +173,21 @@ def quaternions(rotation: Rotation) -> Array:
     flips = np.where(np.sum(q[1:] * q[:-1], axis=1) < 0, -1.0, 1.0)
     signs = np.cumprod(np.concatenate([[1.0], flips]))
     return np.asarray(q * signs[:, None])
+
+
+def skin_slide_rad(slot: str, angles_rad: Mapping[str, Array]) -> Array:
+    """Return how the skin turns over a bone with the joints beside it, (N, 3), segment axes.
+
+    The skin of the thigh is pulled along by hip and knee, and lags behind hip rotation most.
+    """
+    slide = np.zeros((len(next(iter(angles_rad.values()))), 3))
+    segment, _, side = slot.partition("_")
+    if segment == "femur":
+        outwards = 1.0 if side == "r" else -1.0
+        slide[:, 0] = outwards * 0.05 * angles_rad[f"knee_angle_{side}"]
+        slide[:, 1] = outwards * -0.3 * angles_rad[f"hip_rotation_{side}"]
+        slide[:, 2] = -0.06 * angles_rad[f"hip_flexion_{side}"]
+    return slide
 
 
 def _wobble(worn: SensorParams, bone: Bone, place_m: Array) -> tuple[Array, Array]:

@@ -13,11 +13,17 @@ from scipy.spatial.transform import Rotation
 
 from talaria_bridge.errors import ConfigError
 from talaria_bridge.samples import LEG_SLOTS, SLOTS
-from talaria_bridge.virtual_imu import Bone, Reading, SensorParams, quaternions, sense
+from talaria_bridge.virtual_imu import (
+    Bone,
+    Reading,
+    SensorParams,
+    quaternions,
+    sense,
+    skin_slide_rad,
+)
 from talaria_edge.generate.body import Body
 from talaria_edge.generate.motion import RATE_HZ
-from talaria_edge.kinematics import ANGLES, SIDES
-from talaria_edge.stances import OUTWARDS
+from talaria_edge.kinematics import SIDES
 
 Floats = NDArray[np.float64]
 
@@ -113,18 +119,3 @@ def bone_of(body: Body, slot: str) -> Bone:
         np.sort(np.concatenate(landed)),
         fine(skin_slide_rad(slot, body.angles_rad)),
     )
-
-
-def skin_slide_rad(slot: str, angles_rad: Mapping[str, Floats]) -> Floats:
-    """Return how the skin turns over a bone with the joints beside it, (T, 3), segment axes.
-
-    The skin of the thigh is pulled along by hip and knee, and lags behind hip rotation most: the same
-    shares as the simulated walker's.
-    """
-    slide = np.zeros((len(angles_rad[ANGLES[0]]), 3))
-    segment, _, side = slot.partition("_")
-    if segment == "femur":
-        slide[:, 0] = OUTWARDS[side] * 0.05 * angles_rad[f"knee_angle_{side}"]
-        slide[:, 1] = OUTWARDS[side] * -0.3 * angles_rad[f"hip_rotation_{side}"]
-        slide[:, 2] = -0.06 * angles_rad[f"hip_flexion_{side}"]
-    return slide

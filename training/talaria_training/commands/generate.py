@@ -56,6 +56,7 @@ _STEPS = FitConfig().steps
 DataSetsOption = Annotated[
     Path, typer.Option("--data", help="Folder with the data sets, zips or folders.")
 ]
+SessionArgument = Annotated[Path, typer.Argument(help="A session's folder, or a .mot of angles.")]
 ModelOption = Annotated[Path, typer.Option("--model", help="A generative model's folder.")]
 SpeedOption = Annotated[float | None, typer.Option("--speed-ms", help="How fast they walk.")]
 HeightOption = Annotated[float | None, typer.Option("--height-m", help="Body height.")]
@@ -171,7 +172,7 @@ def gain_(
 
 @generate_app.command("fill")
 def fill_(
-    session: Annotated[Path, typer.Argument(help="A session's folder, or a .mot of angles.")],
+    session: SessionArgument,
     model: ModelOption,
     folder: OutOption,
     speed_ms: SpeedOption = None,
@@ -195,7 +196,7 @@ def fill_(
 
 @generate_app.command("forces")
 def forces_(
-    session: Annotated[Path, typer.Argument(help="A session's folder, or a .mot of angles.")],
+    session: SessionArgument,
     model: ModelOption,
     folder: OutOption,
     speed_ms: SpeedOption = None,
@@ -219,7 +220,7 @@ def forces_(
 
 @generate_app.command("edit")
 def edit_(
-    session: Annotated[Path, typer.Argument(help="A session's folder, or a .mot of angles.")],
+    session: SessionArgument,
     model: ModelOption,
     speed: Annotated[float | None, typer.Option(help="What if they walked at so many m/s?")] = None,
     cadence: Annotated[
@@ -322,6 +323,7 @@ def _conditions(
 ) -> Conditions:
     if style is not None and style not in STYLES:
         raise ConfigError(f"There is no style {style!r}: give one of {', '.join(STYLES)}.")
-    nan = float("nan")
-    given = [nan if value is None else value for value in (speed_ms, nan, height_m, mass_kg)]
-    return Conditions(given[0], given[1], given[2], given[3], style)
+    speed, height, mass = (
+        float("nan") if value is None else value for value in (speed_ms, height_m, mass_kg)
+    )
+    return Conditions(speed, height_m=height, mass_kg=mass, style=style)

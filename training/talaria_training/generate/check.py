@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from talaria_bridge.errors import ConfigError
 from talaria_edge.generate.generator import Generator
-from talaria_edge.generate.motion import FORCES, STYLES, Motion, columns
+from talaria_edge.generate.motion import FORCES, RATE_HZ, STYLES, Motion, columns
 from talaria_edge.generate.sampler import Sampling
 from talaria_edge.kinematics import ANGLES
 from talaria_training.generate.gait_cycles import Cycles, first_cycles
@@ -58,16 +59,21 @@ def check(
     Raises
     ------
     ConfigError
-        If there are too few people.
+        If there are too few people, or nothing is wholly measured.
     """
+    everybody = stretches(motions, most)
+    if everybody is None:
+        raise ConfigError(
+            f"None of the {len(motions)} motions holds {STRETCH / RATE_HZ:g} s with all angles and forces "
+            "measured: give walks on force plates."
+        )
     real, drawn, close = [], [], []
     for folder, group in unseen.items():
-        theirs = stretches([m for m in motions if m.person in group], most)
-        if theirs is None:
+        theirs, learned = everybody.of(group), everybody.without(group)
+        if not len(theirs):
             continue
         generated = draw_like(Generator.open(folder), theirs, steps)
-        learned = stretches([m for m in motions if m.person not in group], most)
-        if learned is not None:
+        if len(learned):
             cycles = [first_cycles(w) for w in (learned, theirs, generated)]
             close.append(asdict(privacy(*cycles)))
         real.append(theirs)
