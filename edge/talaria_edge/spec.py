@@ -192,8 +192,9 @@ class ModelSpec(_Strict):
         text = metadata.get(METADATA_KEY)
         if text is None:
             raise ModelContractError(
-                f"{where} carries no Talaria model spec, so its inputs cannot be known: "
-                "export it with 'talaria-train export'."
+                f"{where} carries no Talaria model spec, so its inputs cannot be known: export it with "
+                "'talaria-train export' (a generative model of gait is for 'talaria repair' and "
+                "'talaria-train generate')."
             )
         try:
             return cls.model_validate_json(text)

@@ -1,8 +1,8 @@
 """A simulated walker: legs that move like people's, watched by virtual inertial sensors.
 
-The walker is the embedded default of the demo, the source behind ``sim:``, and the physical ground
-truth of the tests. `talaria_bridge.walker` moves the skeleton, `talaria_bridge.virtual_imu` reads
-the sensors; here they are put together, and people are drawn.
+The walker is the source behind ``sim:``, the physical ground truth of the tests, and who walks in the
+demo where no generative model is. `talaria_bridge.walker` moves the skeleton, `talaria_bridge.virtual_imu`
+reads the sensors; here they are put together, and people are drawn.
 """
 
 from __future__ import annotations

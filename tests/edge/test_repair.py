@@ -10,6 +10,7 @@ import pytest
 
 from talaria_bridge.errors import ExportError, RecordingError
 from talaria_edge.generate.motion import CHANNELS, RATE_HZ, Conditions, Motion
+from talaria_edge.generate.rehearsal import Gap, rehearse
 from talaria_edge.generate.repair import read_motion, repair, write_repaired
 from talaria_edge.kinematics import ANGLES
 
@@ -41,12 +42,12 @@ def _walk(seconds: float = 20.0) -> Motion:
 
 
 def test_only_gaps_are_drawn_and_every_drawn_number_is_marked() -> None:
-    motion, model = _walk(), Fills()
+    motion, model = _walk(6.5), Fills()
     true = motion.values.copy()
-    motion.values[800:900, _KNEE] = np.nan
+    motion.values[300:400, _KNEE] = np.nan
     done = repair(motion, model, 4, np.random.default_rng(0))
     assert done.drawn.sum() == 100
-    assert done.drawn[800:900, _KNEE].all()
+    assert done.drawn[300:400, _KNEE].all()
     np.testing.assert_array_equal(done.motion.values[~done.drawn], true[~done.drawn])
     np.testing.assert_allclose(done.motion.values[done.drawn], 1.5)
     assert (done.half_width[done.drawn] > 0).all()
@@ -59,14 +60,87 @@ def test_intervals_are_as_wide_as_people_held_out_need_them_and_unknown_where_no
 ):
     widths = []
     for widening in ({"knee_angle_r": 1.0}, {"knee_angle_r": 3.0}, {}):
-        motion = _walk()
-        motion.values[800:900, _KNEE] = np.nan
+        motion = _walk(6.5)  # too short to rehearse
+        motion.values[300:400, _KNEE] = np.nan
         done = repair(motion, Fills(widening), 4, np.random.default_rng(0))
-        widths.append(done.half_width[850, _KNEE])
+        widths.append(done.half_width[350, _KNEE])
     drawn_sd = np.std([1.0, 2.0, 1.0, 2.0], ddof=1)
     assert widths[0] == pytest.approx(1.645 * np.sqrt(1.25) * drawn_sd, rel=1e-5)
     assert widths[1] == pytest.approx(3.0 * widths[0], rel=1e-5)
     assert np.isnan(widths[2])
+
+
+class Wanders:
+    """Knows every movement, but for a constant that it is off by and for noise."""
+
+    widening: dict[str, float] = {}  # noqa: RUF012  (read, never written)
+
+    def __init__(self, true: np.ndarray, off: float, noise: float) -> None:
+        self.true, self.off, self.noise = true, off, noise
+
+    def fill_long(
+        self, values: np.ndarray, conditions: Conditions, count: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        known = np.isfinite(values[:, 0])
+        rows = self.true[:, 0]
+        start = next(
+            i
+            for i in range(len(rows))
+            if np.array_equal(rows[i : i + len(values)][known], values[known, 0])
+        )
+        wrong = self.off + self.noise * rng.standard_normal((count, *values.shape))
+        there = self.true[start : start + len(values)] + wrong
+        return np.where(np.isfinite(values), values, there).astype(np.float32)
+
+
+def test_what_filling_misses_on_somebody_is_taken_away_and_its_interval_holds() -> None:
+    motion = _walk(60.0)
+    motion.values[:, _KNEE] = 0.4 * np.random.default_rng(1).standard_normal(
+        6000
+    )  # nobody else knows
+    true = motion.values.copy()
+    motion.values[2000:3000, _KNEE] = np.nan
+    model = Wanders(true, 0.2, 0.01)
+    done = repair(motion, model, 4, np.random.default_rng(0))
+    off = np.abs(done.motion.values[:, _KNEE] - true[:, _KNEE])
+    assert off[2100:2900].max() < 0.05  # a fifth of a radian before
+    assert off[2000] == pytest.approx(0.2, abs=0.05)  # beside what was measured nothing is shifted
+    half = done.half_width[2500, _KNEE]
+    assert (off[2100:2900] < half).mean() > 0.85
+    assert half < 0.1
+
+
+def test_a_sensor_that_stays_dead_is_corrected_to_the_end() -> None:
+    motion = _walk(60.0)
+    motion.values[:, _KNEE] = 0.4 * np.random.default_rng(1).standard_normal(6000)
+    true = motion.values.copy()
+    motion.values[4000:, _KNEE] = np.nan
+    done = repair(motion, Wanders(true, 0.2, 0.0), 2, np.random.default_rng(0))
+    np.testing.assert_allclose(done.motion.values[4100:, _KNEE], true[4100:, _KNEE], atol=1e-3)
+
+
+def test_nothing_is_rehearsed_where_too_little_is_whole() -> None:
+    motion = _walk(20.0)
+    motion.values[500:, _KNEE] = np.nan
+    good = np.ones(len(motion.values), bool)
+    model = Wanders(motion.values, 0.2, 0.0)
+    gap = Gap(np.array([_KNEE]), np.array([0, 1]), 1500)
+    args = (motion.conditions, model, np.random.default_rng(0))
+    assert rehearse(motion.values, gap, good, *args) is None
+
+
+def test_what_a_persons_other_joints_tell_better_than_the_model_fills_the_gap() -> None:
+    motion = _walk(60.0)
+    true = motion.values.copy()
+    motion.values[2000:3000, _KNEE] = np.nan
+    model = Wanders(
+        true, 0.2, 0.3
+    )  # and every joint is a sine, which a line through the others knows
+    done = repair(motion, model, 4, np.random.default_rng(0))
+    off = np.abs(done.motion.values[2080:2920, _KNEE] - true[2080:2920, _KNEE])
+    assert off.max() < 0.01
+    assert done.half_width[2500, _KNEE] < 0.01
+    assert done.drawn[2000:3000, _KNEE].all()
 
 
 def test_gaps_of_someone_who_stands_are_left() -> None:

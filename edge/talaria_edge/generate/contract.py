@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +15,50 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from talaria_bridge.errors import ModelContractError
 from talaria_edge.generate.motion import (
     CHANNELS,
+    FORCES,
     NUMBERS,
     RATE_HZ,
     STYLES,
     UNITS,
     WINDOW,
     Conditions,
+    columns,
 )
-from talaria_edge.generate.sampler import Asked, Denoise, Held
+from talaria_edge.generate.sampler import Asked, Denoise, Floats, Held
 from talaria_edge.generate.schedule import STEPS
 from talaria_edge.model import MODEL_FILE
 
 SPEC_FILE = "spec.json"
 SUMS_FILE = "SHA256SUMS"
+FORCES_FILE = "forces.onnx"
+"""A second graph, which a folder may lack: forces from kinematics."""
+KINEMATICS = tuple(name for name in CHANNELS if name not in FORCES)
+"""The channels that it is shown."""
 INPUTS = ("x", "given", "known", "step", "numbers", "numbers_known", "style")
 """Of the graph, in the order of `Denoise`."""
 OUTPUT = "x0"
+FORCE_INPUTS = ("given", "known", "numbers", "numbers_known", "style")
+"""Of the second graph, in the order of `SayForces`."""
+FORCE_OUTPUT = "forces"
 PARITY_STEPS = (40, 700)
 _PARITY_SAMPLES = (0, 50, WINDOW - 1)
 _COPY = "copy the model's folder again, or release it again with 'talaria-train generate train'"
+
+
+class SayForces(Protocol):
+    """Tells forces from kinematics; everything normalised."""
+
+    def __call__(
+        self,
+        given: Floats,
+        known: Floats,
+        numbers: Floats,
+        numbers_known: Floats,
+        style: NDArray[np.int64],
+        /,
+    ) -> Floats:
+        """Return forces, shape (B, WINDOW, len(FORCES)), for given and known (B, WINDOW, len(KINEMATICS))."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,50 +118,26 @@ class Seen(_Strict):
     numbers: tuple[float | None, ...]
 
 
-class GeneratorSpec(_Strict):
-    """Everything a runtime must know to sample from a model, or to refuse it.
+class _NetworkSpec(_Strict):
+    """What windows are normalised by before a graph sees them, and how the graph is checked.
 
     ``parity`` is what torch gave for `parity_inputs`, at a few samples of each window, shape
-    (windows, samples, channels).
+    (windows, samples, what it gives).
     """
 
-    spec_version: Literal[1] = 1
-    gives: Literal["windows of gait"] = "windows of gait"
-    model_id: str
-    rate_hz: float = Field(gt=0)
-    window: int = Field(gt=0)
-    channels: tuple[str, ...]
-    units: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    numbers: tuple[str, ...]
     numbers_mean: tuple[float, ...]
     numbers_std: tuple[float, ...]
-    styles: tuple[str, ...]
-    schedule: Literal["cosine"] = "cosine"
-    steps: int = STEPS
-    trained_on: str = Field(description="data sets, licences, sources")
-    people: tuple[str, ...] = Field(description="whose recordings it was trained on")
-    never_seen: tuple[str, ...] = Field(description="what it knows nothing of")
-    seen: tuple[Seen, ...] = Field(default=(), description="whom walkers are drawn after")
     widening: dict[str, float] = Field(
         default_factory=dict,
-        description="of the draws' intervals, by channel, from people held out",
+        description="of the intervals, by channel, from people held out",
     )
     parity: tuple[tuple[tuple[float, ...], ...], ...]
     tolerance: float = 1e-4
 
     @model_validator(mode="after")
-    def _of_one_length(self) -> GeneratorSpec:
-        for name, value, like in (
-            ("units", self.units, self.channels),
-            ("mean", self.mean, self.channels),
-            ("std", self.std, self.channels),
-            ("numbers_mean", self.numbers_mean, self.numbers),
-            ("numbers_std", self.numbers_std, self.numbers),
-        ):
-            if len(value) != len(like):
-                raise ValueError(f"{name} has {len(value)} entries and not {len(like)}")
+    def _spread(self) -> _NetworkSpec:
         if not all(value > 0 for value in (*self.std, *self.numbers_std)):
             raise ValueError("a standard deviation is not positive")
         return self
@@ -150,6 +151,48 @@ class GeneratorSpec(_Strict):
             np.array(self.numbers_mean, np.float32),
             np.array(self.numbers_std, np.float32),
         )
+
+
+class ForceSpec(_NetworkSpec):
+    """What a runtime must know of the second graph, `FORCES_FILE`."""
+
+
+class GeneratorSpec(_NetworkSpec):
+    """Everything a runtime must know to sample from a model, or to refuse it."""
+
+    spec_version: Literal[1] = 1
+    gives: Literal["windows of gait"] = "windows of gait"
+    model_id: str
+    rate_hz: float = Field(gt=0)
+    window: int = Field(gt=0)
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    numbers: tuple[str, ...]
+    styles: tuple[str, ...]
+    schedule: Literal["cosine"] = "cosine"
+    steps: int = STEPS
+    trained_on: str = Field(description="data sets, licences, sources")
+    people: tuple[str, ...] = Field(description="whose recordings it was trained on")
+    never_seen: tuple[str, ...] = Field(description="what it knows nothing of")
+    seen: tuple[Seen, ...] = Field(default=(), description="whom walkers are drawn after")
+    forces: ForceSpec | None = Field(default=None, description=f"of {FORCES_FILE}, if it is there")
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> GeneratorSpec:
+        of = {"": self} | ({} if self.forces is None else {"forces.": self.forces})
+        pairs: list[tuple[str, Sequence[object], Sequence[str]]]
+        pairs = [("units", self.units, self.channels)]
+        for where, network in of.items():
+            pairs += [
+                (f"{where}mean", network.mean, self.channels),
+                (f"{where}std", network.std, self.channels),
+                (f"{where}numbers_mean", network.numbers_mean, self.numbers),
+                (f"{where}numbers_std", network.numbers_std, self.numbers),
+            ]
+        for name, value, like in pairs:
+            if len(value) != len(like):
+                raise ValueError(f"{name} has {len(value)} entries and not {len(like)}")
+        return self
 
 
 def read_generator_spec(folder: Path) -> GeneratorSpec:
@@ -192,8 +235,8 @@ def read_generator_spec(folder: Path) -> GeneratorSpec:
     return spec
 
 
-def check_sums(folder: Path) -> None:
-    """Compare a model's files with their checksums.
+def check_sums(folder: Path, graphs: Sequence[str] = (MODEL_FILE,)) -> None:
+    """Compare a model's files, the named graphs among them, with their checksums.
 
     Raises
     ------
@@ -207,7 +250,7 @@ def check_sums(folder: Path) -> None:
         raise ModelContractError(
             f"{sums} is missing or not a list of checksums, so the model beside it cannot be believed: {_COPY}."
         ) from None
-    for name in sorted({*listed, SPEC_FILE, MODEL_FILE}):
+    for name in sorted({*listed, SPEC_FILE, *graphs}):
         file = folder / name
         if not file.is_file():
             raise ModelContractError(f"{folder} lacks {name}, which {SUMS_FILE} names: {_COPY}.")
@@ -238,15 +281,28 @@ def parity_of(denoise: Denoise) -> NDArray[np.float32]:
     return said[:, list(_PARITY_SAMPLES)]
 
 
-def check_parity(denoise: Denoise, spec: GeneratorSpec, file: Path) -> None:
-    """Make sure that a graph computes here what torch computed where it was released.
+def force_parity_of(say: SayForces) -> NDArray[np.float32]:
+    """Return what a network of forces says of the kinematics of `parity_inputs`, at those samples."""
+    _, held, _, asked = parity_inputs()
+    at = columns(KINEMATICS)
+    said = say(
+        held.given[..., at],
+        held.known[..., at],
+        asked.numbers,
+        asked.numbers_known,
+        asked.style,
+    )
+    return said[:, list(_PARITY_SAMPLES)]
+
+
+def check_parity(said: NDArray[np.float32], spec: GeneratorSpec | ForceSpec, file: Path) -> None:
+    """Make sure that a graph said here what torch said where it was released.
 
     Raises
     ------
     ModelContractError
     """
     wanted = np.array(spec.parity)
-    said = parity_of(denoise)
     worst = float(np.abs(said - wanted).max()) if said.shape == wanted.shape else np.inf
     if not worst <= spec.tolerance:
         raise ModelContractError(

@@ -5,28 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from talaria_bridge.errors import ModelContractError, RecordingError
 from talaria_edge.generate.contract import (
-    INPUTS,
-    OUTPUT,
+    FORCES_FILE,
     GeneratorSpec,
+    SayForces,
     check_parity,
     check_sums,
+    force_parity_of,
+    parity_of,
     read_generator_spec,
 )
+from talaria_edge.generate.forces import ForceNetwork, lifted, window_starts
+from talaria_edge.generate.graphs import open_denoiser, open_forces
 from talaria_edge.generate.motion import (
     CHANNELS,
-    NUMBERS,
+    FORCES,
     STYLES,
     WINDOW,
     Conditions,
     check_size,
     check_values,
+    columns,
+    mirrored,
 )
 from talaria_edge.generate.sampler import (
     VISITED,
@@ -39,10 +44,8 @@ from talaria_edge.generate.sampler import (
     redraw,
     sample,
 )
-from talaria_edge.model import MODEL_FILE, open_session
+from talaria_edge.model import MODEL_FILE
 
-_MADE_BY = "talaria-train generate train"
-_STRIDE = WINDOW // 2
 _AT_ONCE = 8
 """Windows sampled together: more fill the caches of a small processor, fewer leave it idle."""
 _ANY_HEIGHT_M, _ANY_MASS_KG = 1.7, 70.0
@@ -57,10 +60,15 @@ class Generator:
         What it says of itself.
     """
 
-    def __init__(self, denoise: Denoise, spec: GeneratorSpec) -> None:
+    def __init__(
+        self, denoise: Denoise, spec: GeneratorSpec, say_forces: SayForces | None = None
+    ) -> None:
         self.spec = spec
         self._denoise = denoise
         self._scale = spec.scale
+        self._forces = None
+        if say_forces is not None and spec.forces is not None:
+            self._forces = ForceNetwork(say_forces, spec.forces)
 
     @classmethod
     def open(cls, folder: Path | str) -> Generator:
@@ -74,15 +82,24 @@ class Generator:
         """
         folder = Path(folder)
         spec = read_generator_spec(folder)
-        check_sums(folder)
+        check_sums(folder, (MODEL_FILE,) if spec.forces is None else (MODEL_FILE, FORCES_FILE))
         denoise = open_denoiser(folder / MODEL_FILE)
-        check_parity(denoise, spec, folder / MODEL_FILE)
-        return cls(denoise, spec)
+        check_parity(parity_of(denoise), spec, folder / MODEL_FILE)
+        if spec.forces is None:
+            return cls(denoise, spec)
+        say = open_forces(folder / FORCES_FILE)
+        check_parity(force_parity_of(say), spec.forces, folder / FORCES_FILE)
+        return cls(denoise, spec, say)
 
     @property
     def widening(self) -> Mapping[str, float]:
         """By what the draws' own intervals must be widened, by channel; empty where nobody measured it."""
         return self.spec.widening
+
+    @property
+    def tells_forces(self) -> bool:
+        """Whether a network of forces came with it; older folders have none."""
+        return self._forces is not None
 
     def generate(
         self,
@@ -188,8 +205,76 @@ class Generator:
         """
         self._check(values, conditions)
         repeated = np.repeat(np.asarray(values, np.float32)[None], count, axis=0)
-        asked = self._asked([conditions] * count)
-        return self._draw(repeated, asked, rng, Sampling(steps, guidance))
+        asked = [conditions] * count
+        # Every other draw is the mirror image's: what the model takes for right or left by chance cancels.
+        repeated[1::2] = mirrored(repeated[1::2])
+        asked[1::2] = [conditions.mirrored()] * (count // 2)
+        drawn = self._draw(repeated, self._asked(asked), rng, Sampling(steps, guidance))
+        drawn[1::2] = mirrored(drawn[1::2])
+        return drawn
+
+    def forces(self, values: NDArray[np.floating], conditions: Conditions) -> Floats:
+        """Tell the forces under both feet from whatever is known of the kinematics, without drawing.
+
+        Parameters
+        ----------
+        values : ndarray, shape (T, len(CHANNELS))
+            `WINDOW` samples or more, in the channels' units, NaN where not known; forces are not looked at.
+        conditions : Conditions
+
+        Returns
+        -------
+        ndarray of float32, shape (T, len(FORCES))
+            In body weights; none under a foot in the air.
+
+        Raises
+        ------
+        RecordingError
+            As `fill_long`.
+        ModelContractError
+            If the model came without a network of forces.
+        """
+        self._check(values, conditions)
+        unknown = np.array(values, np.float32)
+        unknown[:, columns(FORCES)] = np.nan
+        told: Floats = self.with_forces(unknown[None], unknown, conditions)[0, :, columns(FORCES)].T
+        return told
+
+    def with_forces(
+        self, drawn: Floats, values: NDArray[np.floating], conditions: Conditions
+    ) -> Floats:
+        """Replace the forces of draws by those that a network tells from each draw's kinematics.
+
+        Parameters
+        ----------
+        drawn : ndarray, shape (count, T, len(CHANNELS))
+            As `fill_long` gave them.
+        values : ndarray, shape (T, len(CHANNELS))
+            What `fill_long` was given: forces that are known there stay.
+        conditions : Conditions
+
+        Returns
+        -------
+        ndarray of float32, shape (count, T, len(CHANNELS))
+
+        Raises
+        ------
+        RecordingError
+            If the draws are shorter than a window, or the way of moving is nobody's.
+        ModelContractError
+            If the model came without a network of forces.
+        """
+        if self._forces is None:
+            raise ModelContractError(
+                f"{self.spec.model_id} came without a network of forces ({FORCES_FILE}), so none can be told "
+                "from kinematics: draw them, or train it again with 'talaria-train generate train'."
+            )
+        _check_style(conditions)
+        _check_length(drawn.shape[1])
+        told = drawn.copy()
+        told[..., columns(FORCES)] = self._forces(drawn, [conditions] * len(drawn))
+        known = np.broadcast_to(np.isfinite(values), drawn.shape)
+        return lifted(np.where(known, values, told).astype(np.float32), known)
 
     def edit(
         self,
@@ -242,7 +327,8 @@ class Generator:
         path = invert(self._denoise, self._scale.normalised(was), ways[0], sampling)
         drawn = redraw(self._denoise, path, *ways, hold, sampling)
         after_si = self._scale.restored(drawn)
-        return was, np.where(np.isfinite(wanted), wanted, after_si).astype(np.float32)
+        known = np.broadcast_to(np.isfinite(wanted), was.shape)
+        return was, lifted(np.where(known, wanted, after_si).astype(np.float32), known)
 
     def _check(self, values: NDArray[np.floating], conditions: Conditions) -> None:
         check_values(values, "the window")
@@ -256,10 +342,7 @@ class Generator:
 
     def _asked(self, conditions: Sequence[Conditions]) -> Asked:
         for one in conditions:
-            if one.style is not None and one.style not in STYLES:
-                raise RecordingError(
-                    f"There is no way of moving {one.style!r}: ask for {', '.join(STYLES)}, or for none."
-                )
+            _check_style(one)
         return self._scale.asked_of(conditions)
 
     def _held(self, values: NDArray[np.floating]) -> Held:
@@ -272,20 +355,16 @@ class Generator:
     ) -> Floats:
         """Draw what recordings of one length, shape (B, T, channels), lack."""
         length = values.shape[1]
-        if length < WINDOW:
-            raise RecordingError(
-                f"The recording has {length} samples, and the model knows windows of {WINDOW} (1.5 s at 100 "
-                "Hz): give a longer one."
-            )
+        _check_length(length)
         whole = self._held(values)
         drawn, stop = whole.given.copy(), 0
-        for start in _starts(length):
+        for start in window_starts(length):
             span = slice(start, start + WINDOW)
             shared = max(0, stop - start)
-            known = whole.known[:, span].copy()
-            known[:, : shared // 2] = 1.0
-            if not known.all():
-                held = Held(np.where(known > 0, drawn[:, span], 0.0).astype(np.float32), known)
+            flags = whole.known[:, span].copy()
+            flags[:, : shared // 2] = 1.0
+            if not flags.all():
+                held = Held(np.where(flags > 0, drawn[:, span], 0.0).astype(np.float32), flags)
                 new = self._sample(asked, held, rng, sampling)
                 fade = np.clip(
                     (np.arange(WINDOW) - shared // 2 + 1) / (shared - shared // 2 + 1), 0, 1
@@ -294,7 +373,8 @@ class Generator:
                 drawn[:, span] += weight * (new - drawn[:, span])
             stop = start + WINDOW
         restored = self._scale.restored(drawn)
-        return np.where(np.isfinite(values), values, restored).astype(np.float32)
+        known: NDArray[np.bool_] = np.isfinite(values)
+        return lifted(np.where(known, values, restored).astype(np.float32), known)
 
     def _sample(
         self, asked: Asked, held: Held, rng: np.random.Generator, sampling: Sampling | None
@@ -314,33 +394,55 @@ class Generator:
         return np.concatenate(parts)
 
 
-def open_denoiser(file: Path) -> Denoise:
-    """Open a graph as the function that a sampler asks.
+class ForcesTold:
+    """Fills as a generator does, with forces that its network tells from each draw's kinematics.
 
-    Raises
-    ------
-    ModelContractError
-        If onnxruntime cannot open it, or it takes or gives something else than a denoiser.
+    Parameters
+    ----------
+    model : Generator
+        With a network of forces.
     """
-    session = open_session(file, _MADE_BY)
-    window, numbers = [WINDOW, len(CHANNELS)], [len(NUMBERS)]
-    shapes: tuple[list[int], ...] = (window, window, window, [], numbers, numbers, [], window)
-    wanted = dict(zip((*INPUTS, OUTPUT), shapes, strict=True))
-    has = {n.name: n.shape[1:] for n in (*session.get_inputs(), *session.get_outputs())}
-    if has != wanted:
-        odd = sorted(name for name in {*has, *wanted} if has.get(name) != wanted.get(name))
-        raise ModelContractError(
-            f"{file} is a graph with other inputs or outputs than a model of gait has ({', '.join(odd)}): "
-            f"copy the model's folder again, or release it again with '{_MADE_BY}'."
+
+    def __init__(self, model: Generator) -> None:
+        self._model = model
+
+    @property
+    def widening(self) -> Mapping[str, float]:
+        """By what the intervals must be widened, by channel; those of forces are the network's own."""
+        spec = self._model.spec
+        drawn = {name: by for name, by in spec.widening.items() if name not in FORCES}
+        return drawn if spec.forces is None else drawn | spec.forces.widening
+
+    def fill_long(
+        self,
+        values: NDArray[np.floating],
+        conditions: Conditions,
+        count: int,
+        rng: np.random.Generator,
+    ) -> Floats:
+        """Draw what a recording lacks, and tell the forces that it lacks; see `Generator.fill_long`.
+
+        Raises
+        ------
+        RecordingError
+            As `Generator.fill_long`.
+        ModelContractError
+            If the model came without a network of forces.
+        """
+        drawn = self._model.fill_long(values, conditions, count, rng)
+        return self._model.with_forces(drawn, values, conditions)
+
+
+def _check_style(conditions: Conditions) -> None:
+    if conditions.style is not None and conditions.style not in STYLES:
+        raise RecordingError(
+            f"There is no way of moving {conditions.style!r}: ask for {', '.join(STYLES)}, or for none."
         )
 
-    def denoise(*inputs: NDArray[np.generic]) -> Floats:
-        said = session.run([OUTPUT], dict(zip(INPUTS, inputs, strict=True)))[0]
-        return cast("Floats", said)
 
-    return denoise
-
-
-def _starts(length: int) -> list[int]:
-    """First samples of windows that overlap by half and end with the recording."""
-    return [*range(0, length - WINDOW, _STRIDE), length - WINDOW]
+def _check_length(samples: int) -> None:
+    if samples < WINDOW:
+        raise RecordingError(
+            f"The recording has {samples} samples, and the model knows windows of {WINDOW} (1.5 s at 100 "
+            "Hz): give a longer one."
+        )

@@ -9,7 +9,7 @@ forwards, up, and to the person's right.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -58,6 +58,10 @@ class Conditions:
     height_m: float = np.nan
     mass_kg: float = np.nan
     style: str | None = None
+
+    def mirrored(self) -> Conditions:
+        """Return those of the mirror image."""
+        return replace(self, style=mirrored_style(self.style))
 
 
 NUMBERS = ("speed_ms", "stride_hz", "height_m", "mass_kg")

@@ -1,8 +1,9 @@
 """Gaps in a recorded movement filled after the fact, and marked as such wherever they are written.
 
 A sensor that died, a joint that nobody measured, a leg without sensors: a generative model draws what could
-have been there, several times over. The mean of the draws is written, with the interval they span and a mark
-on every number that was drawn. Where the person does not walk the model knows nothing, and gaps stay.
+have been there, several times over. Where enough of the recording is whole, the same gap is rehearsed there
+first. The mean of the draws is written, with an interval and a mark on every number that was drawn. Where the
+person does not walk the model knows nothing, and gaps stay.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from talaria_edge.generate.motion import (
     Motion,
     check_values,
 )
+from talaria_edge.generate.rehearsal import Gap, Rehearsed, faded, rehearse
 from talaria_edge.kinematics import ANGLES
 from talaria_edge.sinks.opensim import MotWriter
 from talaria_edge.tables.motion import read_table
@@ -69,10 +71,12 @@ class Repaired:
     Attributes
     ----------
     motion : Motion
-        The mean of the draws where there was a gap, what was measured else.
+        The mean of the draws where there was a gap, less what they missed where the same recording knows the
+        truth (`talaria_edge.generate.rehearsal`); what was measured else.
     half_width : ndarray of float32, shape (T, channels)
-        Of 90 % intervals, units as the channel's: the draws' spread, widened by what it missed on people
-        held out. 0 where measured; NaN where still unknown, and where the model does not say by what.
+        Of 90 % intervals, units as the channel's: from the same person's rehearsals, or else the draws'
+        spread, widened by what it missed on people held out. 0 where measured; NaN where still unknown, and
+        where neither tells.
     drawn : ndarray of bool, shape (T, channels)
     left_s : float
         Seconds with a gap that was left, for want of a walk around it.
@@ -158,6 +162,7 @@ def repair(
     """
     columns = [CHANNELS.index(name) for name in names]
     values = motion.values
+    learned: dict[tuple[int, ...], Rehearsed | None] = {}
     gaps = np.zeros(values.shape, bool)
     gaps[:, columns] = ~np.isfinite(values[:, columns])
     if not gaps.any():
@@ -173,9 +178,33 @@ def repair(
         here = gaps[stretch] & todo[stretch][:, None]
         mean[stretch] = np.where(here, drawn.mean(axis=0), mean[stretch])
         half[stretch] = np.where(here, widening * half_width(drawn), half[stretch])
+        gone = np.flatnonzero(here.any(axis=0))
+        given = np.flatnonzero(np.isfinite(values[stretch]).all(axis=0))
+        key = (*gone.tolist(), -1, *given.tolist())
+        if key not in learned:
+            gap = Gap(gone, given, int(here.any(axis=1).sum()))
+            learned[key] = rehearse(values, gap, walks, motion.conditions, model, rng)
+        if (own := learned[key]) is not None:
+            _corrected(mean, half, gaps & todo[:, None], stretch, gone, own)
     filled = Motion(motion.person, motion.name, motion.source, mean, motion.conditions)
     left = gaps.any(axis=1) & ~todo
     return Repaired(filled, half, gaps & todo[:, None], float(left.sum() / RATE_HZ))
+
+
+def _corrected(
+    mean: Floats, half: Floats, gaps: Bools, stretch: slice, gone: NDArray[np.intp], own: Rehearsed
+) -> None:
+    """Mend what fills a stretch's gaps, in place, as rehearsals say, and take their intervals."""
+    told = None if own.ridge is None else own.ridge.at(mean[stretch])
+    for i, column in enumerate(gone.tolist()):
+        for (gap,) in find_objects(label(gaps[stretch, column])[0]):
+            run = slice(stretch.start + gap.start, stretch.start + gap.stop)
+            weight = faded(run.stop - run.start, run.start > 0, run.stop < len(mean))
+            if told is not None and own.by_ridge[i]:
+                mean[run, column] += weight * (told[gap, i] - mean[run, column])
+            else:
+                mean[run, column] += own.shift[i] * weight
+            half[run, column] = own.half_width[i]
 
 
 def half_width(drawn: NDArray[np.floating]) -> NDArray[np.floating]:
