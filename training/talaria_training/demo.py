@@ -20,11 +20,15 @@ from talaria_bridge.virtual import VirtualSerialDevice, schedule_frames
 from talaria_edge.app import run_session
 from talaria_edge.calibration import Calibration
 from talaria_edge.config import Config
+from talaria_edge.generate.contract import SPEC_FILE, read_generator_spec
+from talaria_edge.generate.generator import Generator
+from talaria_edge.generate.walkers import Outing, draw_walkers
 from talaria_edge.kinematics import ANGLES
 from talaria_edge.pipeline import GaitState, Validity
 from talaria_edge.profile import HOME_VARIABLE, UserProfile, save_profile
 from talaria_training import artefacts
 from talaria_training.data.recording import Recording
+from talaria_training.generate.walker_files import recording_of
 from talaria_training.networks import GaitNet
 from talaria_training.train import MULTI_USER, Progress, train
 from talaria_training.trials import Trial, prepare_person
@@ -54,7 +58,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """One walker: what to learn from, what to stream, and where the truth comes from."""
+    """One walker: what to learn from, what to stream, and where the truth comes from.
+
+    `learned_from` names the people from whom a model learned to draw the walker; nobody if none drew it.
+    """
 
     person: str
     about: str
@@ -62,14 +69,16 @@ class Walk:
     first: tuple[Trial, ...]
     live: Stretch
     calibration: Calibration
+    learned_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A multi-user model that has not seen the walker."""
+    """A multi-user model that has not seen the walker, and the people whom it has seen."""
 
     name: str
     net: GaitNet
+    people: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,44 @@ class LiveResult:
     replay_equal: bool
 
 
+def choose_generator(models: Path) -> Generator | None:
+    """Open the generative model that was trained on most people, None if the folder holds none.
+
+    Raises
+    ------
+    ModelContractError
+        If one is there and cannot be used: walking the simulator instead would hide that it is damaged.
+    """
+    found = [file.parent for file in sorted(models.glob(f"*/{SPEC_FILE}"))]
+    if not found:
+        return None
+    return Generator.open(max((len(read_generator_spec(f).people), f) for f in found)[1])
+
+
+def drawn_walk(generator: Generator, seed: int, live_s: float) -> Walk:
+    """Draw a person who does not exist: stands, walks for the rest of a minute to learn from, and walks on.
+
+    Raises
+    ------
+    ConfigError
+        If the model has seen nobody of known size walk.
+    RecordingError
+        If the walker's sensors could not be calibrated.
+    """
+    (walker,) = draw_walkers(generator, 1, seed, Outing(FIRST_S + live_s, slots=LEG_SLOTS))
+    person = f"drawn walker {seed}"
+    people = generator.spec.people
+    walk = _split(
+        replace(recording_of(walker), person=person, name=f"{person}/walk"),
+        f"DRAWN: no person walked here. {generator.spec.model_id}, which learned from {len(people)} people, "
+        "drew the movement; virtual sensors with noise, bias, random mounting and soft tissue.",
+        "the drawn walker's exact angles",
+    )
+    return replace(walk, learned_from=people)
+
+
 def simulated_walk(seed: int, live_s: float) -> Walk:
-    """Make a person who does not exist: stands, walks for a minute to learn from, and walks on."""
+    """Make up a person by formula: stands, walks for the rest of a minute to learn from, and walks on."""
     walk = simulate_walk(
         params=replace(random_params(seed), seconds=FIRST_S + live_s, rate_hz=100.0), seed=seed
     )
@@ -115,7 +160,7 @@ def _split(whole: Recording, about: str, truth: str) -> Walk:
     prepared = prepare_person([whole])
     if not prepared.trials:
         raise RecordingError(
-            f"The walker could not be calibrated ({'; '.join(prepared.notes)}): try another."
+            f"The walker could not be calibrated ({'; '.join(prepared.notes)}): give another --seed."
         )
     trial = prepared.trials[0]
     first = round(FIRST_S * whole.rate_hz)
@@ -169,13 +214,21 @@ def choose_base(models: Path, person: str) -> Base | None:
     if not fitting:
         return None
     folder = max(fitting)[1]
-    return Base(folder.name, artefacts.load(folder)[0])
+    net, spec = artefacts.load(folder)
+    return Base(folder.name, net, spec.people)
+
+
+def seen_by(base: Base, walk: Walk) -> str:
+    """Say what a base model has to do with the walker."""
+    shared = len({*base.people} & {*walk.learned_from})
+    said = "which has never seen this walker"
+    return f"{said}, but {shared} of those {len(walk.learned_from)} people" if shared else said
 
 
 def quick_base(trials: Sequence[Trial], progress: Progress) -> Base:
     """Train a base on the spot, shorter than a released one."""
     net = train(trials, replace(MULTI_USER, steps=_QUICK_STEPS), progress)
-    return Base("quick base (short training)", net)
+    return Base("quick base (short training)", net, artefacts.names_of([t.person for t in trials]))
 
 
 def export_pair(base: Base, personal: GaitNet, walk: Walk, folder: Path) -> dict[str, Path]:

@@ -54,44 +54,31 @@ def frames(
 def demo(
     models: Annotated[Path, typer.Option(help="Folder of released models.")] = Path("models"),
     data: Annotated[
-        Path | None, typer.Option("--data", help="Real recordings instead of the simulator.")
+        Path | None, typer.Option("--data", help="Real recordings instead of a made-up walker.")
     ] = None,
     person: Annotated[str | None, typer.Option(help="Whom of the real people.")] = None,
-    seed: Annotated[int, typer.Option(help="Which simulated walker.")] = 7,
+    simulator: Annotated[
+        bool,
+        typer.Option("--simulator", help="A walker made by formula, and not drawn by a model."),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Which made-up walker.")] = 7,
     live_seconds: Annotated[float, typer.Option(help="Length of the live stream.")] = 30.0,
     folder: Annotated[
         Path, typer.Option("--out", help="Where the session and the model go.")
     ] = Path("sessions/demo"),
 ) -> None:
     """Calibrate, fine-tune, export and stream one walker live, and show what it was worth."""
-    if data is not None:
-        if person is None:
-            raise TalariaError(
-                "Real data needs a person to hold out: give --person, such as Sub02."
-            )
-        walk = demonstration.real_walk(load_people(data, [person])[0], live_seconds)
+    if data is None:
+        walk = _made_up_walk(None if simulator else models, seed, live_seconds)
+    elif simulator:
+        raise TalariaError("--data and --simulator ask for two walkers: give one of them.")
+    elif person is None:
+        raise TalariaError("Real data needs a person to hold out: give --person, such as Sub02.")
     else:
-        with err.status("Simulating a walker …"):
-            walk = demonstration.simulated_walk(seed, live_seconds)
-    base = demonstration.choose_base(models, walk.person)
-    if base is None:
-        if data is None:
-            raise TalariaError(
-                f"{models} holds no released model: say where they are with --models."
-            )
-        err.print(f"Every released model has seen {walk.person}: training one on the others.")
-        others = [group for group in load_people(data, None) if group[0].person != walk.person]
-        if not others:
-            raise TalariaError(
-                f"{data} holds nobody but {walk.person}, so nobody is left to train a base model on: "
-                "give recordings of more people, or a --models folder with a model that has not seen them."
-            )
-        with bar("Calibrating and computing features", len(others)) as done:
-            trials = prepare(others, os.cpu_count() or 1, done).trials
-        with training_bar("Training a base model without " + walk.person) as report:
-            base = demonstration.quick_base(trials, report)
+        walk = demonstration.real_walk(load_people(data, [person])[0], live_seconds)
+    base = demonstration.choose_base(models, walk.person) or _trained_base(models, data, walk)
     out.print(f"Walker: {walk.about}", highlight=False)
-    out.print(f"Base model: {base.name}, which has never seen this walker.", highlight=False)
+    out.print(f"Base model: {base.name}, {demonstration.seen_by(base, walk)}.", highlight=False)
     with training_bar("Fine-tuning on the first minute") as report:
         personal = finetune_net(base.net, walk.first, FINETUNE, report)
     with err.status("Exporting, and comparing torch with onnxruntime step by step …"):
@@ -100,3 +87,32 @@ def demo(
         result = demonstration.live(walk, files, folder, tick)
     out.print(tables.demo(walk, base.name, result))
     out.print(f"Session and personal model are in {folder}.")
+
+
+def _made_up_walk(models: Path | None, seed: int, live_s: float) -> demonstration.Walk:
+    """Draw a walker with the models' generative one, or simulate one where no folder or no such model is."""
+    generator = None if models is None else demonstration.choose_generator(models)
+    if generator is not None:
+        with err.status("Drawing a walker …"):
+            return demonstration.drawn_walk(generator, seed, live_s)
+    if models is not None:
+        err.print(f"{models} holds no generative model of gait, so the simulator's walker walks.")
+    with err.status("Simulating a walker …"):
+        return demonstration.simulated_walk(seed, live_s)
+
+
+def _trained_base(models: Path, data: Path | None, walk: demonstration.Walk) -> demonstration.Base:
+    """Train a base on the other people, where every released one has seen the walker."""
+    if data is None:
+        raise TalariaError(f"{models} holds no released model: say where they are with --models.")
+    err.print(f"Every released model has seen {walk.person}: training one on the others.")
+    others = [group for group in load_people(data, None) if group[0].person != walk.person]
+    if not others:
+        raise TalariaError(
+            f"{data} holds nobody but {walk.person}, so nobody is left to train a base model on: "
+            "give recordings of more people, or a --models folder with a model that has not seen them."
+        )
+    with bar("Calibrating and computing features", len(others)) as done:
+        trials = prepare(others, os.cpu_count() or 1, done).trials
+    with training_bar("Training a base model without " + walk.person) as report:
+        return demonstration.quick_base(trials, report)
