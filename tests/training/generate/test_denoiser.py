@@ -31,9 +31,12 @@ from talaria_training.generate.fit import (
 from talaria_training.generate.masks import draw_known
 from talaria_training.generate.release import (
     About,
+    Forces,
     denoise_of,
+    forces_of,
     generator_of,
     load_denoiser,
+    load_forces,
     release,
 )
 from talaria_training.generate.windows import Windows
@@ -322,6 +325,47 @@ def test_a_released_model_says_in_onnxruntime_what_it_says_in_torch(
     assert not any(b"/tmp/" in path.read_bytes() for path in folder.iterdir())
 
 
+def test_a_released_network_of_forces_says_in_onnxruntime_what_it_says_in_torch(
+    windows: Windows, tmp_path: Path
+) -> None:
+    half = windows.select(np.arange(100))
+    scales = scale_of(windows), scale_of(half)
+    forces = Forces(_awake(ForceRefiner(TINY)), scales[1])
+    about = replace(ABOUT, force_widening={"grf_vertical_r": 2.5})
+    net, folder = _awake(Denoiser(TINY)), tmp_path / "made-up"
+    assert release(net, scales[0], about, folder, forces) < 1e-4
+    names = {"SHA256SUMS", "card.md", "model.onnx", "model.safetensors", "spec.json"}
+    both = names | {"forces.onnx", "forces.safetensors"}
+    assert {path.name for path in folder.iterdir()} == both
+    model, again = Generator.open(folder), load_forces(folder)[0]
+    inputs = tuple(tensor.numpy() for tensor in releases.example_kinematics(3))
+    np.testing.assert_array_equal(forces_of(again)(*inputs), forces_of(forces.net)(*inputs))
+    assert load_denoiser(folder)[1] == model.spec
+    by_torch = generator_of(net, scales[0], ABOUT, forces)
+    values = windows.values[0].copy()
+    values[:, KNEE] = np.nan
+    told, wanted = (one.forces(values, Conditions(1.0)) for one in (model, by_torch))
+    np.testing.assert_allclose(told, wanted, atol=1e-4)
+    assert np.ptp(told) > 0
+    assert model.spec.forces is not None
+    assert model.spec.forces.widening == {"grf_vertical_r": 2.5}
+    assert (
+        f"{sum(p.numel() for p in forces.net.parameters()):,}" in (folder / "card.md").read_text()
+    )
+    assert not any(b"/tmp/" in path.read_bytes() for path in folder.iterdir())
+
+
+def test_a_graph_of_forces_that_differs_is_not_released(
+    windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale, other = scale_of(windows), forces_of(_awake(ForceRefiner(TINY), seed=1))
+    monkeypatch.setattr(releases, "open_forces", lambda _file: other)
+    forces = Forces(_awake(ForceRefiner(TINY)), scale)
+    with pytest.raises(ExportError, match="differ"):
+        release(_awake(Denoiser(TINY)), scale, ABOUT, tmp_path / "made-up", forces)
+    assert not (tmp_path / "made-up").exists()
+
+
 def test_a_graph_that_differs_is_not_released(
     windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,5 +377,6 @@ def test_a_graph_that_differs_is_not_released(
 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelContractError, match="holds no generative model"):
-        load_denoiser(tmp_path)
+    for load in (load_denoiser, load_forces):
+        with pytest.raises(ModelContractError, match="holds no generative model"):
+            load(tmp_path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from talaria_edge.generate.motion import CHANNELS, RATE_HZ, WINDOW
-from talaria_training.generate.simple_fill import KINEMATIC, MeanCurve, Regression, stride_phase
+from talaria_edge.generate.motion import CHANNELS, RATE_HZ, WINDOW, Conditions
+from talaria_training.generate.simple_fill import KINEMATIC, MeanCurve, regression, stride_phase
 from talaria_training.generate.whatif import effects, numbers_of, stiff_knee
 from talaria_training.generate.windows import Windows
 
@@ -57,7 +57,7 @@ def test_a_mean_curve_tells_what_repeats() -> None:
 def test_a_regression_tells_a_joint_from_the_others() -> None:
     gone = [CHANNELS.index("knee_angle_r")]
     given = [c for c in KINEMATIC if c not in gone]
-    fitted = Regression.of(_windows(20), given, gone)
+    fitted = regression(_windows(20), given, gone)
     new = _window(99)
     hidden = new.copy()
     hidden[:, gone] = np.nan  # it must not look
@@ -65,7 +65,7 @@ def test_a_regression_tells_a_joint_from_the_others() -> None:
 
 
 def test_effects_tell_size_and_direction() -> None:
-    before = [_window(i) for i in range(5)]
+    before = [np.stack([_window(i)] * 3) for i in range(5)]
     after = [np.stack([_window(i, gain=1.5)] * 3) for i in range(5)]
     found = {effect.what: effect for effect in effects(before, after)}
     assert found["knee, range, right"].percent == pytest.approx(50.0, abs=0.5)
@@ -78,7 +78,53 @@ def test_numbers_that_nobody_measured_are_left_out() -> None:
     values[:, CHANNELS.index("grf_vertical_r") :] = np.nan
     values[:, [CHANNELS.index(f"grf_{a}_r") for a in ("anterior", "lateral")]] = np.nan
     assert np.isnan(numbers_of(values)["peak vertical force, right"][0])
-    assert all("force" not in effect.what for effect in effects([values], [values[None]]))
+    assert all("force" not in effect.what for effect in effects([values[None]], [values[None]]))
+
+
+def test_samples_are_compared_one_by_one() -> None:
+    """Two samples of one window, out of step: the peak of their mean is lower than both of theirs."""
+    samples = np.stack([_window(), np.roll(_window(), WINDOW // 4, axis=0)])
+    assert numbers_of(samples.mean(axis=0))["peak vertical force, right"][0] < 0.9
+    found = {effect.what: effect for effect in effects([samples], [samples])}
+    same = found["peak vertical force, right"]
+    assert same.before == same.after == pytest.approx(1.0, abs=1e-3)
+    assert same.low == same.high == 0.0
+
+
+_WHO = Conditions(1.0, _STRIDE_HZ, 1.7, 70.0, "walking")
+_MOMENT = "peak hip extension moment, right"
+
+
+def _standing_steps(load_bw: float) -> np.ndarray:
+    """A body upright, whose right foot carries a load for 0.8 s."""
+    values = np.zeros((WINDOW, len(CHANNELS)), np.float32)
+    values[30:110, CHANNELS.index("grf_vertical_r")] = load_bw
+    return values
+
+
+def test_moments_are_told_before_and_after_of_who_has_a_height() -> None:
+    light, heavy = _standing_steps(0.6)[None], _standing_steps(1.2)[None]
+    effect = {e.what: e for e in effects([light], [heavy], [(_WHO, _WHO)])}[_MOMENT]
+    assert effect.unit == "N·m/kg"
+    assert effect.percent == pytest.approx(100.0, abs=1.0)
+    assert effect.low == effect.high == pytest.approx(effect.after - effect.before)
+    assert effect.before == pytest.approx(numbers_of(light[0], _WHO)[_MOMENT][0])
+    assert all("moment" not in e.what for e in effects([light], [heavy]))
+
+
+def test_a_window_without_a_stance_on_either_side_of_the_change_counts_on_neither() -> None:
+    light, heavy = _standing_steps(0.6), _standing_steps(1.2)
+    cut = np.roll(heavy, WINDOW - 110 + 20, axis=0)  # its stance runs over the end
+    before, after = np.stack([light, heavy]), np.stack([heavy, cut])
+    effect = {e.what: e for e in effects([before], [after], [(_WHO, _WHO)])}[_MOMENT]
+    assert effect.before == pytest.approx(numbers_of(light, _WHO)[_MOMENT][0])
+    assert effect.after == pytest.approx(numbers_of(heavy, _WHO)[_MOMENT][0])
+
+
+def test_what_becomes_a_run_has_no_moments() -> None:
+    steps = _standing_steps(0.6)[None]
+    running = Conditions(3.0, np.nan, 1.7, 70.0)
+    assert all("moment" not in e.what for e in effects([steps], [steps], [(_WHO, running)]))
 
 
 def test_a_stiff_knee_bends_by_the_share_asked_for() -> None:

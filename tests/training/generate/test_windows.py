@@ -42,6 +42,13 @@ def test_windows_are_the_motion_itself_from_where_they_say() -> None:
     assert np.isnan(windows.numbers[:, NUMBERS.index("height_m")]).all()
 
 
+def test_a_motion_too_short_for_eight_windows_is_cut_more_closely_and_no_other_is() -> None:
+    short, longer = motion("Ann", 192), motion("Bob", 1000)
+    windows = cut([short, longer], least=8)
+    assert windows.start[windows.person == "Ann"].tolist() == [0, 6, 12, 18, 24, 30, 36, 42]
+    np.testing.assert_array_equal(np.diff(windows.start[windows.person == "Bob"]), 25)
+
+
 def test_an_unknown_style_is_minus_one() -> None:
     assert set(cut([motion()]).style.tolist()) == {-1}
 

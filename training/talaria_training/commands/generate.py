@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +17,9 @@ from rich.table import Table
 
 from talaria_bridge.errors import ConfigError, TalariaError
 from talaria_bridge.samples import LEG_SLOTS
-from talaria_edge.generate.generator import Generator
+from talaria_edge.generate.generator import ForcesTold, Generator
 from talaria_edge.generate.motion import FORCES, STYLES, Conditions, Motion
-from talaria_edge.generate.repair import read_motion, repair_file, words_of
+from talaria_edge.generate.repair import Fills, read_motion, repair_file, words_of
 from talaria_edge.generate.walkers import AT_ONCE, Outing
 from talaria_edge.kinematics import ANGLES
 from talaria_training import tables
@@ -39,12 +41,15 @@ from talaria_training.engine import open_engine
 from talaria_training.generate import check, check_tables, gain, held_out, held_out_tables
 from talaria_training.generate.ask import ask, change_of, windows_of
 from talaria_training.generate.batches import FitConfig
-from talaria_training.generate.fit import fit
-from talaria_training.generate.release import About, release, seen_in
+from talaria_training.generate.fit import fit, fit_refiner
+from talaria_training.generate.release import About, Forces, release, seen_in
 from talaria_training.generate.sources import read_motions
 from talaria_training.generate.walker_files import write_walkers
+from talaria_training.generate.whatif import Effect
 from talaria_training.generate.widening import widening_of
-from talaria_training.generate.windows import cut
+from talaria_training.generate.windows import Windows
+from talaria_training.pretrain_study import Effort
+from talaria_training.train import MULTI_USER
 
 generate_app = typer.Typer(
     no_args_is_help=True,
@@ -61,6 +66,10 @@ ModelOption = Annotated[Path, typer.Option("--model", help="A generative model's
 SpeedOption = Annotated[float | None, typer.Option("--speed-ms", help="How fast they walk.")]
 HeightOption = Annotated[float | None, typer.Option("--height-m", help="Body height.")]
 MassOption = Annotated[float | None, typer.Option("--mass-kg", help="Body mass.")]
+ForceStepsOption = Annotated[
+    int,
+    typer.Option(min=0, help="Steps of the network that tells forces; 0 leaves it out."),
+]
 StyleOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(STYLES)}.")]
 SamplesOption = Annotated[int, typer.Option(min=2, help="Draws; more make intervals steadier.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same draws.")]
@@ -82,27 +91,40 @@ def train_(
         typer.Option(help="Report of 'generate evaluate': by what intervals are widened."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = _STEPS,
+    forces_steps: ForceStepsOption = held_out.FORCE_STEPS,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 means all.")] = 0,
     seed: SeedOption = 0,
 ) -> None:
     """Train a generative model on every data set that is there, and export it."""
-    widening = {} if evaluated is None else widening_of(evaluated)
+    widening, told, remarks = {}, {}, ""
+    if evaluated is not None:
+        widening, told = widening_of(evaluated), widening_of(evaluated, "refined")
+        remarks = held_out_tables.remarks(json.loads(evaluated.read_text(encoding="utf-8")))
     torch.set_num_threads(threads or os.cpu_count() or 1)
     with err.status("Reading data sets …"):
         motions = read_motions(data, note)
-        windows = held_out.learnable(cut(motions).without(names_in(hold_out) or []))
+        windows = held_out.learnable(held_out.windows_of(motions).without(names_in(hold_out) or []))
     if not len(windows):
         raise TalariaError("Everybody was held out, so nobody is left to learn from.")
     config = replace(FitConfig(), steps=steps, seed=seed)
     weights = held_out.weights_of(windows, {m.person: m.source for m in motions})
     with training_bar("Training") as report:
         net, scale = fit(windows, config, None, checkpoint, weights, report)
+    forces = _forces(windows, config, forces_steps, checkpoint, weights)
     people = tuple(dict.fromkeys(windows.person.tolist()))
     sources = "; ".join(sorted({motion.source for motion in motions}))
-    seen, never = seen_in(windows), held_out.NEVER_SEEN
-    about = About(folder.name, sources, people, never, seen=seen, widening=widening)
+    about = About(
+        folder.name,
+        sources,
+        people,
+        held_out.NEVER_SEEN,
+        remarks,
+        seen_in(windows),
+        widening=widening,
+        force_widening=told,
+    )
     with err.status("Exporting, and comparing torch with onnxruntime …"):
-        worst = release(net, scale, about, folder)
+        worst = release(net, scale, about, folder, forces)
     out.print(f"Wrote {folder} (torch and onnxruntime differ by {worst:.1e} at most).")
 
 
@@ -111,15 +133,20 @@ def evaluate_(
     data: DataSetsOption,
     folds: Annotated[int, typer.Option(min=2, help="Trainings; each holds a share out.")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each.")] = _STEPS,
+    forces_steps: ForceStepsOption = held_out.FORCE_STEPS,
     most: Annotated[int, typer.Option(min=1, help="Windows judged of every recording.")] = 4,
     workers: WorkersOption = 0,
     json_file: JsonOption = None,
 ) -> None:
     """Judge fillings and forces on people held out, beside a mean curve and a linear regression."""
     motions, protocol, trained = _trained(data, folds, steps, workers)
-    protocol, engine = replace(protocol, most=most), open_engine("local", workers)
+    protocol = replace(protocol, refiner_steps=forces_steps, most=most)
+    engine = open_engine("local", workers)
+    if forces_steps:
+        with bar("Networks of forces trained", folds) as done:
+            trained = held_out.train_forces(motions, trained, protocol, engine, done)
     with err.status("Filling and telling forces, person by person …"):
-        found = held_out.study(trained, protocol, engine)
+        found = held_out.study(motions, trained, protocol, engine)
     document = held_out.document(found, protocol, {m.person: m.source for m in motions})
     out.print(*held_out_tables.tables(document))
     write_report(json_file, document)
@@ -150,6 +177,10 @@ def gain_(
     ] = "Sub01,Sub04,Sub07",
     folds: Annotated[int, typer.Option(min=2, help="As of evaluate, whose models draw.")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="As of evaluate.")] = _STEPS,
+    angle_steps: Annotated[
+        int,
+        typer.Option(min=3, help="Optimiser steps of every angle model; a third for walkers."),
+    ] = MULTI_USER.steps,
     workers: WorkersOption = 0,
     json_file: JsonOption = None,
 ) -> None:
@@ -163,9 +194,10 @@ def gain_(
         raise ConfigError(
             f"--people {people!r} names nobody in {data / 'capsense'} ({', '.join(unknown) or 'it is empty'})."
         )
-    effort = gain.GainProtocol()
-    with bar("Angle models trained", 2 * len(effort.counts) * len(tested)) as done:
-        document = gain.study(tested, trials, trained.without, effort, engine, done)
+    effort = Effort(angle_steps // 3, replace(MULTI_USER, steps=angle_steps))
+    protocol = gain.GainProtocol(effort=effort)
+    with bar("Angle models trained", 2 * len(protocol.counts) * len(tested)) as done:
+        document = gain.study(tested, trials, trained.without, protocol, engine, done)
     out.print(*tables.evaluation(document))
     write_report(json_file, document)
 
@@ -185,7 +217,7 @@ def fill_(
     """Fill missing angles of a recording: a joint, a leg, the minutes that a sensor was dead."""
     _fill(
         session,
-        model,
+        Generator.open(model),
         folder,
         _conditions(speed_ms, height_m, mass_kg, style),
         samples,
@@ -204,12 +236,17 @@ def forces_(
     mass_kg: MassOption = None,
     style: StyleOption = None,
     samples: SamplesOption = 10,
+    drawn: Annotated[
+        bool,
+        typer.Option("--drawn", help="Forces as drawn, not as the model's second network tells."),
+    ] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Draw the forces under both feet from whatever angles there are."""
+    """Give the forces under both feet that go with whatever angles there are."""
+    generator = Generator.open(model)
     _fill(
         session,
-        model,
+        ForcesTold(generator) if generator.tells_forces and not drawn else generator,
         folder,
         _conditions(speed_ms, height_m, mass_kg, style),
         samples,
@@ -248,7 +285,8 @@ def edit_(
             generator, list(chosen.values), conditions, change, samples, np.random.default_rng(seed)
         )
     table = Table(
-        title=f"{motion.name}: {len(chosen)} windows, {samples} draws of each. Drawn, not measured."
+        title=f"{motion.name}: {len(chosen)} windows, {samples} draws of each. Drawn, not measured.",
+        caption=_caption(found),
     )
     for head in ("", "unit", "before", "after", "change, 90 % of windows"):
         table.add_column(head, justify="left" if not head else "right")
@@ -263,6 +301,17 @@ def edit_(
     out.print(table)
     write_report(
         json_file, {"change": asdict(change), "effects": [asdict(effect) for effect in found]}
+    )
+
+
+def _caption(found: Sequence[Effect]) -> str:
+    """Say where forces and moments come from."""
+    forces = "Forces before are drawn from the angles, as those after."
+    if not any(effect.unit == "N·m/kg" for effect in found):
+        return f"{forces} No moments: they need --height-m, and walking with whole stances."
+    return (
+        f"{forces} Moments are internal, of whole stances, under feet that roll over as usual: off by 0.1 to "
+        "0.2 N·m/kg. The push-off's change cannot be told and is left out."
     )
 
 
@@ -301,18 +350,39 @@ def _trained(
         return motions, protocol, held_out.train_folds(motions, protocol, engine, done)
 
 
+def _forces(
+    windows: Windows,
+    config: FitConfig,
+    steps: int,
+    checkpoint: Path | None,
+    weights: Mapping[str, float],
+) -> Forces | None:
+    """Train the network of forces, unless it is to be left out."""
+    if not steps:
+        return None
+    kept = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.forces")
+    with training_bar("Training the network of forces") as report:
+        net, scale = fit_refiner(
+            windows,
+            replace(config, steps=steps),
+            checkpoint=kept,
+            weights=weights,
+            progress=report,
+        )
+    return Forces(net, scale)
+
+
 def _fill(
     session: Path,
-    model: Path,
+    model: Fills,
     folder: Path,
     conditions: Conditions,
     samples: int,
     seed: int,
     names: tuple[str, ...],
 ) -> None:
-    generator = Generator.open(model)
     with err.status("Drawing …"):
-        files, done = repair_file(session, generator, folder, conditions, samples, seed, names)
+        files, done = repair_file(session, model, folder, conditions, samples, seed, names)
     for path in files:
         out.print(f"Wrote {path}")
     out.print(words_of(done))

@@ -153,9 +153,11 @@ def ask(
     before, after : list of ndarray, shape (count, WINDOW, len(CHANNELS))
         One entry per window; before with its gaps filled.
     found : list of Effect
+        Of what is not known of the windows, forces for example, before is drawn too.
     """
     before, after = [], []
-    for window, was in zip(windows, conditions, strict=True):
+    asked = [(was, change.conditions(was)) for was in conditions]
+    for window, (was, then) in zip(windows, asked, strict=True):
         held = None
         if change.knee is not None:
             held = np.full(np.shape(window), np.nan, np.float32)
@@ -163,10 +165,7 @@ def ask(
                 np.asarray(window, np.float32), change.knee, change.sides
             ).items():
                 held[:, CHANNELS.index(name)] = curve
-        old, new = model.edit(
-            window, was, change.conditions(was), count, rng, held=held, sampling=sampling
-        )
+        old, new = model.edit(window, was, then, count, rng, held=held, sampling=sampling)
         before.append(old)
         after.append(new)
-    found = effects([old.mean(axis=0) for old in before], after)
-    return before, after, found
+    return before, after, effects(before, after, asked)

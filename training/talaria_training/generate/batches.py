@@ -25,16 +25,16 @@ _MIRRORED_STYLE = np.array([STYLES.index(mirrored_style(style) or style) for sty
 class FitConfig:
     """Everything that shapes a training run."""
 
-    steps: int = 20_000  # optimiser steps
+    steps: int = 16_000  # optimiser steps
     batch: int = 32  # windows per step
-    lr: float = 6e-4  # peak; falls as a cosine
+    lr: float = 1e-3  # peak; falls as a cosine
     warmup: int = 500  # steps on which the rate rises
     weight_decay: float = 0.01
     ema: float = 0.999  # what the average of the weights keeps per step, once it has settled
     clip: float = 1.0
     difference_weight: float = 1.0  # of errors of first differences, against errors of values
-    shift_rad: float = 0.045  # spread of what is added to every angle: nobody's zero is another's
-    stretch: float = 0.06  # spread of factors on every angle's movement about its mean
+    shift_rad: float = 0.06  # spread of what is added to every angle: nobody's zero is another's
+    stretch: float = 0.08  # spread of factors on every angle's movement about its mean
     forget_all: float = 0.1  # share of windows of which nothing is asked
     forget_each: float = 0.2  # share of the others' numbers, and styles, that are not asked
     save_every: int = 500

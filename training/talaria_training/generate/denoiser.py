@@ -24,7 +24,7 @@ _SLOWEST = 10_000.0
 class DenoiserConfig:
     """Size of a network; the defaults are the denoiser's."""
 
-    patch: int = 3  # samples per token
+    patch: int = 10  # samples per token
     width: int = 128
     layers: int = 4
     heads: int = 4

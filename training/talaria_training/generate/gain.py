@@ -6,8 +6,11 @@ that has not seen whoever is tested; it has seen others, whose angles the poorer
 
 from __future__ import annotations
 
+import pickle
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from talaria_edge.generate.generator import Generator
@@ -71,16 +74,33 @@ def study(
         As of `scoring.report`; approaches ``nothing, 1 real`` to ``walkers, 7 real``.
     """
     everybody = sorted({trial.person for trial in trials})
-    jobs: dict[str, tuple[Any, ...]] = {}
-    for person in people:
-        others = learned_from(person, everybody)
-        for start in _STARTS:
-            for count in protocol.counts:
-                name = f"{person} {start} {count}"
-                jobs[name] = (compare, person, tuple(others[:count]), start, model_for(person))
-    store = Store.cached("generate", run_key(trials, repr(protocol), *_CODE))
+    cases = {
+        f"{person} {start} {count}": (person, start, count)
+        for person in people
+        for start in _STARTS
+        for count in protocol.counts
+    }
+    models = {person: model_for(person) for person in people}
+    drawn_by = sorted({Path(folder).name for folder in models.values()})
+    store = Store.cached("generate", run_key(trials, repr((protocol, drawn_by)), *_CODE))
+    left = {person for name, (person, *_) in cases.items() if store.read(name) is None}
+    folders = sorted({models[person] for person in left})
     shared = {"trials": trials, "protocol": protocol}
-    results = run_jobs(jobs, store, engine, shared, done)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {folder: f"{scratch}/{i}.pickle" for i, folder in enumerate(folders)}
+        drawing = {folder: (draw, folder, file, protocol) for folder, file in files.items()}
+        run_jobs(drawing, Store(Path(scratch), "drawn"), engine)
+        jobs: dict[str, tuple[Any, ...]] = {
+            name: (
+                compare,
+                person,
+                tuple(learned_from(person, everybody)[:count]),
+                start,
+                files.get(models[person], ""),
+            )
+            for name, (person, start, count) in cases.items()
+        }
+        results = run_jobs(jobs, store, engine, shared, done)
     rows = [Row(**row) for name in jobs for row in results[name]]
     extra = {"walkers": protocol.walkers, "steps": protocol.effort.base.steps}
     return report("walkers first", rows, (), extra)
@@ -92,21 +112,26 @@ def learned_from(person: str, everybody: Sequence[str]) -> list[str]:
     return [*everybody[at + 1 :], *everybody[:at]]
 
 
+def draw(folder: str, file: str, protocol: GainProtocol) -> int:
+    """Draw one model's walkers as trials into a file; returns how many there are."""
+    walkers = draw_walkers(Generator.open(folder), protocol.walkers, 0, protocol.outing)
+    trials, _ = trials_of(walkers)
+    Path(file).write_bytes(pickle.dumps(trials))
+    return len(trials)
+
+
 def compare(
     person: str,
     others: tuple[str, ...],
     start: str,
-    folder: str,
+    file: str,
     *,
     trials: Sequence[Trial],
     protocol: GainProtocol,
 ) -> list[Row]:
     """Train one base and score it on one person, on the last 60 % of each recording."""
     real = [trial for trial in trials if trial.person in others]
-    virtual: list[Trial] = []
-    if start == "walkers":
-        walkers = draw_walkers(Generator.open(folder), protocol.walkers, 0, protocol.outing)
-        virtual, _ = trials_of(walkers)
+    virtual: list[Trial] = pickle.loads(Path(file).read_bytes()) if start == "walkers" else []
     base = base_from(_STARTS[start], real, virtual, protocol.effort)
     mine = [trial for trial in trials if trial.person == person]
     said = [predict(base, trial.features) for trial in mine]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,10 +21,11 @@ from talaria_edge.generate.sampler import Sampling
 from talaria_training.cache import cache_folder, source_digest
 from talaria_training.engine import Engine, Store, run_jobs
 from talaria_training.generate.batches import FitConfig, source_weights
-from talaria_training.generate.denoiser import DenoiserConfig
-from talaria_training.generate.fit import fit
+from talaria_training.generate.denoiser import REFINER, DenoiserConfig
+from talaria_training.generate.fit import fit, fit_refiner
+from talaria_training.generate.gaps import GapRow, judge_gaps, long_enough
 from talaria_training.generate.judge import FillRow, ForceFillRow, judge_fill, judge_forces
-from talaria_training.generate.release import About, release, seen_in
+from talaria_training.generate.release import About, Forces, load_denoiser, release, seen_in
 from talaria_training.generate.sources import people_by_source
 from talaria_training.generate.speed import SpeedRow, judge_speed, runners
 from talaria_training.generate.widening import intervals
@@ -34,6 +35,7 @@ SPEED_LEFT_OUT_MS = 5.0
 SPEEDS_MS = (3.0, SPEED_LEFT_OUT_MS)
 """From and to which runners are asked to go."""
 _SPEED_APART_MS = 0.3
+_FEWEST = 8  # windows of every motion, where it is long enough
 SHARES = MappingProxyType({"CapSense": 0.55, "biomechZoo": 0.15, "OpenSim": 0.2, "BMC-RIC": 0.1})
 """How often each data set is drawn: most from whom everything was measured, least from single legs' cycles."""
 NEVER_SEEN = (
@@ -45,10 +47,22 @@ _CODE = tuple(
     f"talaria_training.generate.{name}"
     for name in ("batches", "denoiser", "fit", "masks", "windows")
 )
-_JUDGED_BY = tuple(
-    f"talaria_training.generate.{name}"
-    for name in ("ask", "judge", "scenarios", "simple_fill", "speed", "whatif")
+_RELEASED_BY = (
+    "talaria_training.generate.release",
+    *(f"talaria_edge.generate.{name}" for name in ("contract", "forces", "graphs")),
 )
+_JUDGED_BY = (
+    *(
+        f"talaria_training.generate.{name}"
+        for name in ("ask", "gaps", "judge", "scenarios", "simple_fill", "speed", "whatif")
+    ),
+    *(
+        f"talaria_edge.generate.{name}"
+        for name in ("forces", "generator", "rehearsal", "repair", "ridge", "sampler")
+    ),
+)
+FORCE_STEPS = 4000
+"""Optimiser steps of a network of forces: it is smaller than a denoiser, and has less to learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,7 @@ class Protocol:
     folds: int = 4
     fit: FitConfig = field(default_factory=FitConfig)
     size: DenoiserConfig = field(default_factory=DenoiserConfig)
+    refiner_steps: int = FORCE_STEPS  # of the network of forces; 0 for none
     most: int = 4  # windows judged of every recording
     steps: int = 20  # of denoising
 
@@ -69,6 +84,12 @@ class Found:
     fills: list[FillRow]
     forces: list[ForceFillRow]
     speeds: list[SpeedRow]
+    gaps: list[GapRow] = field(default_factory=list)
+
+
+def windows_of(motions: Sequence[Motion]) -> Windows:
+    """Cut motions into windows to learn from, and to judge by."""
+    return cut(motions, least=_FEWEST)
 
 
 def learnable(windows: Windows) -> Windows:
@@ -131,12 +152,9 @@ def train_folds(
     TalariaError
         If a training failed.
     """
-    windows = cut(motions)
+    windows = windows_of(motions)
     groups = folds(people_by_source(motions), protocol.folds)
-    digest = hashlib.sha256(windows.values.tobytes() + windows.numbers.tobytes())
-    said = repr((protocol.fit, protocol.size, protocol.folds, dict(SHARES)))
-    digest.update(f"{said}{source_digest(*_CODE)}".encode())
-    key = digest.hexdigest()[:16]
+    key = _key(windows, (protocol.fit, protocol.size, protocol.folds, dict(SHARES)), _CODE)
     source_of = {motion.person: motion.source for motion in motions}
     shared = {"windows": windows, "protocol": protocol, "source_of": source_of}
     jobs = {f"fold {k}": (train_fold, k, group, key) for k, group in enumerate(groups)}
@@ -144,13 +162,63 @@ def train_folds(
     return Trained(windows, {folders[f"fold {k}"]: group for k, group in enumerate(groups)}, key)
 
 
+def train_forces(
+    motions: Sequence[Motion],
+    trained: Trained,
+    protocol: Protocol,
+    engine: Engine,
+    done: Callable[[str], object] = lambda name: None,
+) -> Trained:
+    """Train a network of forces beside each fold's model; see `train_folds`, whose folders stay as they are.
+
+    Returns
+    -------
+    Trained
+        With folders that hold both.
+
+    Raises
+    ------
+    TalariaError
+        If a training failed.
+    """
+    config = replace(protocol.fit, steps=protocol.refiner_steps)
+    # A network's own training does not depend on the denoiser's; the folder that holds both does.
+    kept = _key(trained.windows, (config, REFINER, protocol.folds, dict(SHARES)), _CODE)
+    said = f"{trained.key}{kept}{source_digest(*_RELEASED_BY)}"
+    key = hashlib.sha256(said.encode()).hexdigest()[:16]
+    source_of = {motion.person: motion.source for motion in motions}
+    shared = {"windows": trained.windows, "config": config, "source_of": source_of}
+    cache = cache_folder("generate")
+    jobs = {
+        f"forces {k}": (
+            train_force_fold,
+            group,
+            folder,
+            str(cache / f"{kept}-forces-{k}.state"),
+            str(cache / f"{key}-fold-{k}"),
+        )
+        for k, (folder, group) in enumerate(trained.unseen.items())
+    }
+    folders = run_jobs(jobs, Store.cached("generate", key), engine, shared, done)
+    groups = trained.unseen.values()
+    return Trained(trained.windows, dict(zip(folders.values(), groups, strict=True)), key)
+
+
+def _key(windows: Windows, settings: tuple[Any, ...], code: Sequence[str]) -> str:
+    """Digest windows, settings and the code that trains."""
+    digest = hashlib.sha256(windows.values.tobytes() + windows.numbers.tobytes())
+    digest.update(f"{settings!r}{source_digest(*code)}".encode())
+    return digest.hexdigest()[:16]
+
+
 def study(
+    motions: Sequence[Motion],
     trained: Trained,
     protocol: Protocol,
     engine: Engine,
     done: Callable[[str], object] = lambda name: None,
 ) -> Found:
-    """Judge each fold's model on the fold's people; who is judged already is not judged again.
+    """Judge each fold's model on the fold's people; what is judged already is not judged again.
 
     Raises
     ------
@@ -159,25 +227,35 @@ def study(
     """
     jobs: dict[str, tuple[Any, ...]] = {}
     for folder, group in trained.unseen.items():
-        for person in measured_all(trained.windows, group):
-            jobs[f"fill {person}"] = (fill_job, folder, group, person)
-            jobs[f"forces {person}"] = (force_job, folder, group, person)
+        fold = Path(folder).name
+        if measured_all(trained.windows, group):
+            jobs[f"fill {fold}"] = (fill_job, folder, group)
+            jobs[f"forces {fold}"] = (force_job, folder, group)
+        for person in long_measured(motions, group):
+            theirs = [motion for motion in motions if motion.person == person]
+            jobs[f"gaps {fold} {person}"] = (gap_job, folder, group, theirs)
         for person in runners(trained.windows, SPEEDS_MS):
-            jobs[f"speed {Path(folder).name} {person}"] = (speed_job, folder, person)
+            jobs[f"speed {fold} {person}"] = (speed_job, folder, person)
     said = f"{trained.key}{protocol.most}{protocol.steps}{source_digest(*_JUDGED_BY)}"
     store = Store.cached("generate", hashlib.sha256(said.encode()).hexdigest()[:16])
     shared = {"windows": trained.windows, "protocol": protocol}
     results = run_jobs(jobs, store, engine, shared, done)
+
+    def rows(kind: str) -> list[dict[str, Any]]:
+        return [row for name in jobs if name.startswith(kind) for row in results[name]]
+
     return Found(
-        [FillRow(**row) for name in jobs if name.startswith("fill") for row in results[name]],
-        [
-            ForceFillRow(**row)
-            for name in jobs
-            if name.startswith("forces")
-            for row in results[name]
-        ],
-        [SpeedRow(**row) for name in jobs if name.startswith("speed") for row in results[name]],
+        [FillRow(**row) for row in rows("fill")],
+        [ForceFillRow(**row) for row in rows("forces")],
+        [SpeedRow(**row) for row in rows("speed")],
+        [GapRow(**row) for row in rows("gaps")],
     )
+
+
+def long_measured(motions: Sequence[Motion], group: Sequence[str]) -> list[str]:
+    """Keep the people who have a recording in which a gap can be made."""
+    able = {motion.person for motion in motions if long_enough(motion)}
+    return [person for person in group if person in able]
 
 
 def measured_all(windows: Windows, group: Sequence[str]) -> list[str]:
@@ -200,37 +278,62 @@ def train_fold(
     folder = cache_folder("generate") / f"{key}-fold-{number}"
     state = folder.with_suffix(".state")
     net, scale = fit(others, protocol.fit, protocol.size, state, weights_of(others, source_of))
-    people = tuple(dict.fromkeys(others.person.tolist()))
-    said = "a fold of a study"
-    about = About(folder.name, said, people, NEVER_SEEN, seen=seen_in(others))
-    release(net, scale, about, folder)
+    release(net, scale, _about(folder, others), folder)
     return str(folder)
 
 
-def fill_job(
-    folder: str,
+def train_force_fold(
     group: Sequence[str],
-    person: str,
+    denoiser: str,
+    state: str,
+    both: str,
     *,
     windows: Windows,
-    protocol: Protocol,
+    config: FitConfig,
+    source_of: Mapping[str, str],
+) -> str:
+    """Train a network of forces on everybody else and release it with a fold's denoiser; returns the folder."""
+    others = learnable(windows.without(group))
+    weights = weights_of(others, source_of)
+    forces = Forces(*fit_refiner(others, config, checkpoint=Path(state), weights=weights))
+    net, spec = load_denoiser(Path(denoiser))
+    release(net, spec.scale, _about(Path(both), others), Path(both), forces)
+    return both
+
+
+def _about(folder: Path, others: Windows) -> About:
+    people = tuple(dict.fromkeys(others.person.tolist()))
+    return About(folder.name, "a fold of a study", people, NEVER_SEEN, seen=seen_in(others))
+
+
+def fill_job(
+    folder: str, group: Sequence[str], *, windows: Windows, protocol: Protocol
 ) -> list[FillRow]:
-    """Judge what one person's missing joints are filled with."""
-    seen = _seen(windows, group, person)
-    return judge_fill(Path(folder), [person], protocol.most, windows=seen, steps=protocol.steps)
+    """Judge what the missing joints of a fold's people are filled with."""
+    people, seen = _asked(windows, group)
+    return judge_fill(Path(folder), people, protocol.most, windows=seen, steps=protocol.steps)
 
 
 def force_job(
+    folder: str, group: Sequence[str], *, windows: Windows, protocol: Protocol
+) -> list[ForceFillRow]:
+    """Judge the forces that the movements of a fold's people are given."""
+    people, seen = _asked(windows, group)
+    return judge_forces(Path(folder), people, protocol.most, windows=seen, steps=protocol.steps)
+
+
+def gap_job(
     folder: str,
     group: Sequence[str],
-    person: str,
+    theirs: Sequence[Motion],
     *,
     windows: Windows,
     protocol: Protocol,
-) -> list[ForceFillRow]:
-    """Judge the forces that one person's movement is given."""
-    seen = _seen(windows, group, person)
-    return judge_forces(Path(folder), [person], protocol.most, windows=seen, steps=protocol.steps)
+) -> list[GapRow]:
+    """Judge what gaps in one person's recordings are filled with."""
+    person = theirs[0].person
+    seen = windows.without([who for who in group if who != person])
+    return judge_gaps(Path(folder), theirs, seen, protocol.steps)
 
 
 def speed_job(folder: str, person: str, *, windows: Windows, protocol: Protocol) -> list[SpeedRow]:
@@ -239,9 +342,10 @@ def speed_job(folder: str, person: str, *, windows: Windows, protocol: Protocol)
     return judge_speed(Path(folder), person, SPEEDS_MS, windows=windows, sampling=sampling)
 
 
-def _seen(windows: Windows, group: Sequence[str], person: str) -> Windows:
-    """Leave the fold's other people out: the simple approaches learn from those whom the model knew."""
-    return windows.without([p for p in group if p != person])
+def _asked(windows: Windows, group: Sequence[str]) -> tuple[list[str], Windows]:
+    """Say who of a fold is asked about, and leave the fold's others out: nobody learns from them."""
+    people = measured_all(windows, group)
+    return people, windows.without([who for who in group if who not in people])
 
 
 def document(found: Found, protocol: Protocol, source_of: Mapping[str, str]) -> dict[str, Any]:
@@ -255,8 +359,10 @@ def document(found: Found, protocol: Protocol, source_of: Mapping[str, str]) -> 
     """
     fills = [asdict(row) | {"source": source_of[row.person]} for row in found.fills]
     forces = [asdict(row) | {"source": source_of[row.person]} for row in found.forces]
+    gaps = [asdict(row) | {"source": source_of[row.person]} for row in found.gaps]
     return {
         "protocol": asdict(protocol),
+        "sources": {row["person"]: row["source"] for row in (*fills, *forces, *gaps)},
         "fills": _means(
             fills, ("source", "missing", "channel", "approach"), ("rmse", "offset_free", "held")
         ),
@@ -265,9 +371,11 @@ def document(found: Found, protocol: Protocol, source_of: Mapping[str, str]) -> 
         ),
         "intervals": [_plain(row) for row in intervals(found.fills, found.forces)],
         "speeds": [_plain(asdict(row)) for row in found.speeds],
+        "gaps": _means(gaps, ("source", "missing", "channel", "approach"), ("rmse_deg", "held")),
         "rows": {
-            "fills": [_plain(row) for row in fills],
-            "forces": [_plain(row) for row in forces],
+            "fills": [_plain(asdict(row)) for row in found.fills],
+            "forces": [_plain(asdict(row)) for row in found.forces],
+            "gaps": [_plain(asdict(row)) for row in found.gaps],
         },
     }
 

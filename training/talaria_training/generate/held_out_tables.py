@@ -12,10 +12,42 @@ _WORTH_BEATING_DEG = 3.0
 
 def tables(document: Mapping[str, Any]) -> Sequence[Table]:
     """Set fillings and forces beside the simple approaches, one pair of tables per data set."""
-    rows = (*document["fills"], *document["forces"])
+    rows = (*document["fills"], *document["gaps"], *document["forces"])
     sources = dict.fromkeys(row["source"] for row in rows)
-    both = [show(document, source) for source in sources for show in (_fills, _forces)]
-    return [table for table in (*both, _intervals(document), _speeds(document)) if table.row_count]
+    each = [show(document, source) for source in sources for show in (_fills, _gaps, _forces)]
+    found = (*each, _intervals(document), _speeds(document))
+    return [table for table in found if table.row_count]
+
+
+def short(source: str) -> str:
+    """Name a data set without what it holds."""
+    return source.partition(" (")[0]
+
+
+def remarks(document: Mapping[str, Any]) -> str:
+    """Say in a few lines of Markdown, for a model's card, what was measured on people held out."""
+    lines = ["## Measured on people held out", ""]
+    for source in dict.fromkeys(row["source"] for row in document["gaps"]):
+        off = [
+            row["rmse_deg"]
+            for row in document["gaps"]
+            if (row["source"], row["approach"]) == (source, "model")
+        ]
+        lines.append(
+            f"* {short(source)}: ten seconds without a sensor filled, after rehearsals, {min(off):.1f} to "
+            f"{max(off):.1f}° off."
+        )
+    told = [
+        r for r in document["forces"] if (r["missing"], r["approach"]) == ("nothing", "refined")
+    ]
+    for source in dict.fromkeys(row["source"] for row in told):
+        off = [row["mae_bw_pct"] for row in told if row["source"] == source]
+        axes = ", ".join(row["axis"] for row in told if row["source"] == source)
+        figures = ", ".join(f"{value:.1f}" for value in off)
+        lines.append(
+            f"* {short(source)}: forces from all angles {figures} % of body weight off ({axes})."
+        )
+    return "\n".join(lines)
 
 
 def _fills(document: Mapping[str, Any], source: str) -> Table:
@@ -24,7 +56,9 @@ def _fills(document: Mapping[str, Any], source: str) -> Table:
         for r in document["fills"]
         if r["source"] == source
     }
-    table = Table(title=f"{source}: missing channels filled, RMSE in degrees, people held out")
+    table = Table(
+        title=f"{short(source)}: missing channels filled, RMSE in degrees, people held out"
+    )
     for head in (
         "missing",
         "channel",
@@ -54,6 +88,25 @@ def _fills(document: Mapping[str, Any], source: str) -> Table:
     return table
 
 
+def _gaps(document: Mapping[str, Any], source: str) -> Table:
+    rows = {
+        (r["missing"], r["channel"], r["approach"]): r
+        for r in document["gaps"]
+        if r["source"] == source
+    }
+    approaches = tuple(dict.fromkeys(approach for *_, approach in rows))
+    table = Table(
+        title=f"{short(source)}: ten seconds without a sensor, filled after rehearsals, RMSE in degrees"
+    )
+    for head in ("missing", "channel", *approaches, "held by 90 %"):
+        table.add_column(head, justify="left" if head in ("missing", "channel") else "right")
+    for missing, channel in dict.fromkeys((m, c) for m, c, _ in rows):
+        found = [rows[missing, channel, approach] for approach in approaches]
+        held = next(row["held"] for row in found if row["held"] is not None)
+        table.add_row(missing, channel, *(_cell(row["rmse_deg"]) for row in found), f"{held:.0%}")
+    return table
+
+
 def _forces(document: Mapping[str, Any], source: str) -> Table:
     rows = {
         (r["missing"], r["approach"], r["axis"]): r
@@ -61,7 +114,7 @@ def _forces(document: Mapping[str, Any], source: str) -> Table:
         if r["source"] == source
     }
     table = Table(
-        title=f"{source}: forces from kinematics, mean absolute error in % of body weight"
+        title=f"{short(source)}: forces from kinematics, mean absolute error in % of body weight"
     )
     for head in ("missing", "approach", "vertical", "anterior", "lateral", "peak vertical"):
         table.add_column(head, justify="left" if head in ("missing", "approach") else "right")
@@ -82,7 +135,8 @@ def _intervals(document: Mapping[str, Any]) -> Table:
         table.add_column(head, justify="right" if head else "left")
     for row in document["intervals"]:
         shares = (f"{row[what]:.0%}" for what in ("own", "held", "worst"))
-        table.add_row(row["what"], str(row["people"]), *shares, f"{row['factor']:.1f}")
+        what = row["what"] if row["approach"] == "model" else f"{row['what']}, {row['approach']}"
+        table.add_row(what, str(row["people"]), *shares, f"{row['factor']:.1f}")
     return table
 
 

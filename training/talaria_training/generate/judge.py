@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from talaria_edge.generate.generator import Generator
 from talaria_edge.generate.motion import CHANNELS, FORCES, STYLES, UNITS, Conditions
 from talaria_edge.generate.repair import half_width
+from talaria_edge.generate.ridge import Ridge
 from talaria_edge.kinematics import SIDES
 from talaria_edge.stances import FORCE_AXES
 from talaria_training.generate.scenarios import MISSING_FOR_FORCES, MISSING_JOINTS
-from talaria_training.generate.simple_fill import KINEMATIC, MeanCurve, Regression
+from talaria_training.generate.simple_fill import KINEMATIC, MeanCurve, regression
 from talaria_training.generate.windows import Windows
 
 Floats = NDArray[np.float64]
@@ -68,7 +69,10 @@ class ForceFillRow:
 
     Attributes
     ----------
-    person, style, missing, approach : str
+    person, style, missing : str
+    approach : str
+        ``model`` (drawn), ``refined`` (told by the network of forces from each draw's kinematics) or ``mean
+        curve``.
     axis : str
         Of `talaria_edge.stances.FORCE_AXES`.
     mae_bw_pct : float
@@ -134,11 +138,11 @@ def judge_fill(
     rows: list[FillRow] = []
     for missing, names in MISSING_JOINTS.items():
         gone = [CHANNELS.index(name) for name in names]
-        regression = Regression.of(others, [c for c in KINEMATIC if c not in gone], gone)
+        ridge = regression(others, [c for c in KINEMATIC if c not in gone], gone)
         for person in people:
             mine = windows.of([person])
             for chosen in _by_style(mine, most, KINEMATIC):
-                rows += _filled(model, curve, regression, mine, chosen, missing, steps)
+                rows += _filled(model, curve, ridge, mine, chosen, missing, steps)
     return rows
 
 
@@ -153,16 +157,16 @@ def _by_style(windows: Windows, most: int, columns: Sequence[int]) -> list[list[
 def _filled(
     model: Generator,
     curve: MeanCurve,
-    regression: Regression,
+    ridge: Ridge,
     mine: Windows,
     chosen: Sequence[int],
     missing: str,
     steps: int,
 ) -> list[FillRow]:
-    gone = list(regression.missing)
+    gone = list(ridge.missing)
     true = mine.values[chosen][:, :, gone].astype(np.float64)
     drawn = np.stack(
-        [_draw(model, mine, i, regression.given, steps)[:, :, gone] for i in chosen], axis=1
+        [_draw(model, mine, i, ridge.given, steps)[:, :, gone] for i in chosen], axis=1
     )
     said = {
         "model": drawn.mean(axis=0),
@@ -172,7 +176,7 @@ def _filled(
                 for i in chosen
             ]
         ),
-        "regression": np.stack([regression.at(mine.values[i]) for i in chosen]),
+        "regression": np.stack([ridge.at(mine.values[i]) for i in chosen]),
     }
     off = _over_half_widths(drawn, true)
     style = int(mine.style[chosen[0]])
@@ -204,7 +208,8 @@ def judge_forces(
 ) -> list[ForceFillRow]:
     """Ask for the forces of people the model has not seen, from all their kinematics and from less.
 
-    Velocities are never given: on force plates they were made from the forces. Parameters as in `judge_fill`.
+    Velocities are never given: on force plates they were made from the forces. Where a network of forces came
+    with the model, it is judged beside the draws. Parameters as in `judge_fill`.
     """
     model = Generator.open(folder)
     curve = MeanCurve.of(windows.without(people))
@@ -222,16 +227,29 @@ def judge_forces(
                     ]
                 )
             }
-            off: dict[str, Floats] = {}
+            off: dict[tuple[str, str], Floats] = {}
             for missing, names in MISSING_FOR_FORCES.items():
                 given = [c for c in KINEMATIC if CHANNELS[c] not in names]
-                drawn = np.stack(
-                    [_draw(model, mine, i, given, steps)[:, :, _FORCES] for i in chosen], axis=1
-                )
-                said[missing, "model"] = drawn.mean(axis=0)
-                off[missing] = _over_half_widths(drawn, true)
+                for approach, drawn in _forces(model, mine, chosen, given, steps).items():
+                    said[missing, approach] = drawn.mean(axis=0)
+                    off[missing, approach] = _over_half_widths(drawn, true)
             rows += _force_rows(mine, style, true, said, off)
     return rows
+
+
+def _forces(
+    model: Generator, mine: Windows, chosen: Sequence[int], given: Sequence[int], steps: int
+) -> dict[str, NDArray[np.float32]]:
+    """Draw forces of windows, and have those told that go with the same draws' kinematics."""
+    each = [_draw(model, mine, i, given, steps) for i in chosen]
+    found = {"model": each}
+    if model.tells_forces:
+        nothing = np.full_like(each[0][0], np.nan)
+        found["refined"] = [
+            model.with_forces(drawn, nothing, conditions_of(mine, i))
+            for drawn, i in zip(each, chosen, strict=True)
+        ]
+    return {what: np.stack(drawn, axis=1)[..., _FORCES] for what, drawn in found.items()}
 
 
 def _force_rows(
@@ -239,7 +257,7 @@ def _force_rows(
     style: int,
     true: Floats,
     said: Mapping[tuple[str, str], Floats],
-    off: Mapping[str, Floats],
+    off: Mapping[tuple[str, str], Floats],
 ) -> list[ForceFillRow]:
     rows = []
     feet = len(FORCE_AXES)
@@ -257,7 +275,9 @@ def _force_rows(
                     100.0 * _mean(error),
                     100.0 * _mean(tops) if axis == "vertical" else float("nan"),
                     len(true),
-                    _grid(off[missing][..., j::feet]) if approach == "model" else [],
+                    _grid(off[missing, approach][..., j::feet])
+                    if (missing, approach) in off
+                    else [],
                 )
             )
     return rows

@@ -1,40 +1,58 @@
-"""A trained denoiser as a model folder: spec, ONNX, weights, card and checksums."""
+"""A trained denoiser, and a network of forces beside it, as a model folder."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from talaria_bridge.errors import ExportError, ModelContractError
 from talaria_edge.generate.contract import (
+    FORCE_INPUTS,
+    FORCE_OUTPUT,
+    FORCES_FILE,
     INPUTS,
     OUTPUT,
     SPEC_FILE,
+    ForceSpec,
     GeneratorSpec,
+    SayForces,
     Scale,
     Seen,
+    force_parity_of,
     parity_inputs,
     parity_of,
 )
-from talaria_edge.generate.generator import Generator, open_denoiser
-from talaria_edge.generate.motion import CHANNELS, NUMBERS, RATE_HZ, STYLES, UNITS, WINDOW
+from talaria_edge.generate.generator import Generator
+from talaria_edge.generate.graphs import open_denoiser, open_forces
+from talaria_edge.generate.motion import (
+    CHANNELS,
+    NUMBERS,
+    RATE_HZ,
+    STYLES,
+    UNITS,
+    WINDOW,
+    columns,
+)
 from talaria_edge.generate.sampler import Denoise, Floats
 from talaria_edge.generate.schedule import STEPS
 from talaria_edge.model import MODEL_FILE
 from talaria_training.artefacts import PARITY_TOLERANCE, WEIGHTS_FILE, names_of, publish
-from talaria_training.generate.denoiser import Denoiser, DenoiserConfig
+from talaria_training.generate.denoiser import KINEMATICS, Denoiser, DenoiserConfig, ForceRefiner
 from talaria_training.generate.windows import Windows
 from talaria_training.onnx_file import write_onnx
 
+FORCE_WEIGHTS_FILE = "forces.safetensors"
 _CHECKED = 5
 _CARD = """# {spec.model_id}
 
@@ -43,7 +61,7 @@ wishes.
 
 * **Network**: diffusion transformer, {config.layers} layers of width {config.width}, {parameters:,} parameters;
   {spec.steps} steps of noise in training, a few of them visited in sampling.
-* **Channels**: {channels}.
+{forces}* **Channels**: {channels}.
 * **Asked for by**: {numbers}; style ({styles}). Each may be left open.
 * **Trained on**: {spec.trained_on}.
 * **People**: {people}.
@@ -60,6 +78,9 @@ What it draws there is a guess dressed as gait.
 
 Medical decisions; proof of what a person did while no sensor looked. A filled gap is drawn and not measured.
 """
+_FORCES = """* **Forces** from kinematics, whole or with gaps, not drawn: {parameters:,} parameters.
+"""
+_Net = TypeVar("_Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,8 @@ class About:
         As `seen_in` gives it; without it no walkers can be drawn.
     widening : mapping of channel to float
         Of the draws' intervals, as `talaria_training.generate.widening.widening_of` reads it.
+    force_widening : mapping of channel to float
+        The same of the forces that a network tells from each draw's kinematics.
     """
 
     model_id: str
@@ -90,9 +113,26 @@ class About:
     remarks: str = ""
     seen: tuple[Seen, ...] = ()
     widening: Mapping[str, float] = field(default_factory=dict)
+    force_widening: Mapping[str, float] = field(default_factory=dict)
 
 
-def release(net: Denoiser, scale: Scale, about: About, folder: Path) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class Forces:
+    """A network of forces, as `talaria_training.generate.fit.fit_refiner` returns it.
+
+    Attributes
+    ----------
+    net : ForceRefiner
+    scale : Scale
+    """
+
+    net: ForceRefiner
+    scale: Scale
+
+
+def release(
+    net: Denoiser, scale: Scale, about: About, folder: Path, forces: Forces | None = None
+) -> float:
     """Write a model folder that `Generator.open` takes; what was in it is replaced once all is checked.
 
     Parameters
@@ -102,6 +142,8 @@ def release(net: Denoiser, scale: Scale, about: About, folder: Path) -> float:
     about : About
     folder : Path
         Created if need be.
+    forces : Forces, optional
+        The network of forces that goes with it.
 
     Returns
     -------
@@ -114,24 +156,46 @@ def release(net: Denoiser, scale: Scale, about: About, folder: Path) -> float:
         If they differ by more than 1e-4.
     """
     net = net.cpu().eval()
-    spec = generator_spec(net, scale, about)
-    said = spec.model_dump_json(indent=1)
+    spec = generator_spec(net, scale, about, forces)
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch)
-        traced = dict(zip(INPUTS, example(2), strict=True))
-        texts = {"model_id": spec.model_id}
-        write_onnx(net, traced, (OUTPUT,), texts, draft / MODEL_FILE, any_batch=True)
-        worst = compare(denoise_of(net), open_denoiser(draft / MODEL_FILE))
-        weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-        about_net = {"config": json.dumps(asdict(net.config)), "spec": said}
-        save_file(weights, draft / WEIGHTS_FILE, metadata=about_net)
-        (draft / SPEC_FILE).write_text(said, encoding="utf-8")
-        (draft / "card.md").write_text(_card(net, spec, about, worst), encoding="utf-8")
-        names = ("card.md", MODEL_FILE, WEIGHTS_FILE, SPEC_FILE)
+        worst = _write_denoiser(net, spec, draft)
+        names = ["card.md", MODEL_FILE, WEIGHTS_FILE, SPEC_FILE]
+        if forces is not None:
+            worst = max(worst, _write_forces(forces.net, spec, draft))
+            names += [FORCES_FILE, FORCE_WEIGHTS_FILE]
+        (draft / SPEC_FILE).write_text(spec.model_dump_json(indent=1), encoding="utf-8")
+        card = _card(net, spec, about, forces, worst)
+        (draft / "card.md").write_text(card, encoding="utf-8")
         publish(draft, names, draft / "checked")
         Generator.open(draft / "checked")
         publish(draft, names, folder)
     return worst
+
+
+def _write_denoiser(net: Denoiser, spec: GeneratorSpec, draft: Path) -> float:
+    """Write graph and weights, and return how far torch and onnxruntime differ."""
+    traced = dict(zip(INPUTS, example(2), strict=True))
+    texts = {"model_id": spec.model_id}
+    write_onnx(net, traced, (OUTPUT,), texts, draft / MODEL_FILE, any_batch=True)
+    _save_weights(net, spec, draft / WEIGHTS_FILE)
+    return compare(denoise_of(net), open_denoiser(draft / MODEL_FILE))
+
+
+def _write_forces(net: ForceRefiner, spec: GeneratorSpec, draft: Path) -> float:
+    """Do the same for the network of forces."""
+    traced = dict(zip(FORCE_INPUTS, example_kinematics(2), strict=True))
+    texts = {"model_id": spec.model_id}
+    net = net.cpu().eval()
+    write_onnx(net, traced, (FORCE_OUTPUT,), texts, draft / FORCES_FILE, any_batch=True)
+    _save_weights(net, spec, draft / FORCE_WEIGHTS_FILE)
+    return compare_forces(forces_of(net), open_forces(draft / FORCES_FILE))
+
+
+def _save_weights(net: Denoiser | ForceRefiner, spec: GeneratorSpec, file: Path) -> None:
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    about = {"config": json.dumps(asdict(net.config)), "spec": spec.model_dump_json(indent=1)}
+    save_file(weights, file, metadata=about)
 
 
 def load_denoiser(folder: Path) -> tuple[Denoiser, GeneratorSpec]:
@@ -142,13 +206,27 @@ def load_denoiser(folder: Path) -> tuple[Denoiser, GeneratorSpec]:
     ModelContractError
         If the folder holds no readable denoiser of this version.
     """
-    file = folder / WEIGHTS_FILE
+    return _load(folder / WEIGHTS_FILE, Denoiser)
+
+
+def load_forces(folder: Path) -> tuple[ForceRefiner, GeneratorSpec]:
+    """Read the weights of a folder's network of forces back into torch.
+
+    Raises
+    ------
+    ModelContractError
+        If the folder holds no readable network of forces of this version.
+    """
+    return _load(folder / FORCE_WEIGHTS_FILE, ForceRefiner)
+
+
+def _load(file: Path, kind: Callable[[DenoiserConfig], _Net]) -> tuple[_Net, GeneratorSpec]:
     try:
         with safe_open(str(file), framework="pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
         spec = GeneratorSpec.model_validate_json(metadata["spec"])
-        net = Denoiser(DenoiserConfig(**json.loads(metadata["config"])))
+        net = kind(DenoiserConfig(**json.loads(metadata["config"])))
         net.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
@@ -161,45 +239,71 @@ def load_denoiser(folder: Path) -> tuple[Denoiser, GeneratorSpec]:
 
 def denoise_of(net: Denoiser) -> Denoise:
     """Return a network as the function that a sampler asks."""
+    return _function_of(net)
+
+
+def forces_of(net: ForceRefiner) -> SayForces:
+    """Return a network of forces as the function that a generator asks."""
+    return _function_of(net)
+
+
+def _function_of(net: nn.Module) -> Callable[..., Floats]:
     device = next(net.parameters()).device
 
-    def denoise(*inputs: NDArray[np.generic]) -> Floats:
+    def said(*inputs: NDArray[np.generic]) -> Floats:
         with torch.no_grad():
-            said: Floats = net(*(torch.from_numpy(a).to(device) for a in inputs)).cpu().numpy()
-        return said
+            told: Floats = net(*(torch.from_numpy(a).to(device) for a in inputs)).cpu().numpy()
+        return told
 
-    return denoise
-
-
-def generator_of(net: Denoiser, scale: Scale, about: About) -> Generator:
-    """Return a network as a generator without writing it, for studies."""
-    return Generator(denoise_of(net), generator_spec(net, scale, about))
+    return said
 
 
-def generator_spec(net: Denoiser, scale: Scale, about: About) -> GeneratorSpec:
-    """Describe a network for the runtime that will sample from it."""
-    parity = parity_of(denoise_of(net))
+def generator_of(
+    net: Denoiser, scale: Scale, about: About, forces: Forces | None = None
+) -> Generator:
+    """Return networks as a generator without writing them, for studies."""
+    say = None if forces is None else forces_of(forces.net)
+    return Generator(denoise_of(net), generator_spec(net, scale, about, forces), say)
+
+
+def generator_spec(
+    net: Denoiser, scale: Scale, about: About, forces: Forces | None = None
+) -> GeneratorSpec:
+    """Describe networks for the runtime that will sample from them."""
     return GeneratorSpec(
         model_id=about.model_id,
         rate_hz=RATE_HZ,
         window=WINDOW,
         channels=CHANNELS,
         units=tuple(UNITS[name] for name in CHANNELS),
-        mean=tuple(scale.mean.tolist()),
-        std=tuple(scale.std.tolist()),
         numbers=NUMBERS,
-        numbers_mean=tuple(scale.numbers_mean.tolist()),
-        numbers_std=tuple(scale.numbers_std.tolist()),
         styles=STYLES,
         steps=STEPS,
         trained_on=about.trained_on,
         people=names_of(about.people),
         never_seen=about.never_seen,
         seen=about.seen,
-        widening=dict(about.widening),
-        parity=tuple(tuple(map(tuple, window)) for window in parity.tolist()),
-        tolerance=PARITY_TOLERANCE,
+        forces=None if forces is None else _force_spec(forces, about),
+        **_network(scale, parity_of(denoise_of(net)), about.widening),
     )
+
+
+def _force_spec(forces: Forces, about: About) -> ForceSpec:
+    parity = force_parity_of(forces_of(forces.net))
+    return ForceSpec(**_network(forces.scale, parity, about.force_widening))
+
+
+def _network(scale: Scale, parity: Floats, widening: Mapping[str, float]) -> dict[str, Any]:
+    """Say what specs of both networks say."""
+    return {
+        "mean": tuple(scale.mean.tolist()),
+        "std": tuple(scale.std.tolist()),
+        "numbers_mean": tuple(scale.numbers_mean.tolist()),
+        "numbers_std": tuple(scale.numbers_std.tolist()),
+        "widening": dict(widening),
+        "parity": tuple(tuple(map(tuple, window)) for window in parity.tolist()),
+        "tolerance": PARITY_TOLERANCE,
+    }
 
 
 def seen_in(windows: Windows) -> tuple[Seen, ...]:
@@ -235,7 +339,26 @@ def compare(one: Denoise, other: Denoise) -> float:
     made_up = (x, held.given, held.known, step, asked.numbers, asked.numbers_known, asked.style)
     # Another number of windows than the graph was traced with.
     noise = tuple(tensor.numpy() for tensor in example(_CHECKED))
-    worst = max(float(np.abs(one(*a) - other(*a)).max()) for a in (made_up, noise))
+    return _small(max(float(np.abs(one(*a) - other(*a)).max()) for a in (made_up, noise)))
+
+
+def compare_forces(one: SayForces, other: SayForces) -> float:
+    """Ask two networks of forces the same; see `compare`.
+
+    Raises
+    ------
+    ExportError
+        If they differ by more than 1e-4.
+    """
+    noise = tuple(tensor.numpy() for tensor in example_kinematics(_CHECKED))
+    made_up = force_parity_of(one) - force_parity_of(other)
+    return _small(
+        max(float(np.abs(made_up).max()), float(np.abs(one(*noise) - other(*noise)).max()))
+    )
+
+
+def _small(worst: float) -> float:
+    """Return a difference that is small enough."""
     if not worst <= PARITY_TOLERANCE:
         raise ExportError(
             f"torch and onnxruntime differ by {worst:.1e} standard deviations, more than "
@@ -256,11 +379,21 @@ def example(count: int) -> tuple[torch.Tensor, ...]:
     return x, x * known, known, step, numbers, torch.ones_like(numbers), style
 
 
-def _card(net: Denoiser, spec: GeneratorSpec, about: About, worst: float) -> str:
+def example_kinematics(count: int) -> tuple[torch.Tensor, ...]:
+    """Make up so many inputs of a network of forces, in the order of its arguments."""
+    _, given, known, _, *asked = example(count)
+    at = columns(KINEMATICS)
+    return given[..., at], known[..., at], *asked
+
+
+def _card(
+    net: Denoiser, spec: GeneratorSpec, about: About, forces: Forces | None, worst: float
+) -> str:
     return _CARD.format(
         spec=spec,
         config=net.config,
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        parameters=_parameters(net),
+        forces="" if forces is None else _FORCES.format(parameters=_parameters(forces.net)),
         seconds=spec.window / spec.rate_hz,
         channels=", ".join(f"{c} ({u})" for c, u in zip(spec.channels, spec.units, strict=True)),
         numbers=", ".join(spec.numbers),
@@ -270,3 +403,7 @@ def _card(net: Denoiser, spec: GeneratorSpec, about: About, worst: float) -> str
         remarks=f"{about.remarks}\n\n" if about.remarks else "",
         worst=worst,
     )
+
+
+def _parameters(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_edge.generate.motion import CHANNELS, PELVIS, RATE_HZ, mirrored
+from talaria_edge.generate.ridge import Ridge
 from talaria_edge.kinematics import ANGLES, SIDES
 from talaria_training.generate.windows import Windows
 
@@ -16,9 +17,7 @@ Floats = NDArray[np.float64]
 
 _POINTS = 100
 _ON_GROUND_BW = 0.05
-_LAGS = (-30, -20, -10, 0, 10, 20, 30)
-_SHRINK = 1e-3
-_WINDOWS, _EVERY = 600, 3  # windows learned from, and each so-manieth sample of them
+_WINDOWS = 600  # learned from
 _VERTICAL = [CHANNELS.index(f"grf_vertical_{side}") for side in SIDES]
 _SIDE = np.array([SIDES.index("l") if name.endswith("_l") else 0 for name in CHANNELS])
 """Whose stride tells a channel's phase: the left foot's for the left leg, else the right one's."""
@@ -78,42 +77,12 @@ class MeanCurve:
         return np.where(np.isfinite(phase), np.stack(said, axis=1), np.nan)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Regression:
-    """Ridge regression of the missing channels on the given ones, 0.3 s before to 0.3 s after."""
-
-    given: tuple[int, ...]
-    missing: tuple[int, ...]
-    mean: Floats
-    sd: Floats
-    weights: Floats
-
-    @classmethod
-    def of(cls, windows: Windows, given: Sequence[int], missing: Sequence[int]) -> Regression:
-        """Fit on windows in which every channel asked about is known, and on their mirror images."""
-        wanted = [*given, *missing]
-        whole = np.flatnonzero(np.isfinite(windows.values[:, :, wanted]).all(axis=(1, 2)))
-        some = windows.values[whole[:: max(1, len(whole) // _WINDOWS)]]
-        both = np.concatenate([some, mirrored(some)])
-        x = np.concatenate([_lagged(values[:, given])[::_EVERY] for values in both])
-        y = both[:, ::_EVERY, missing].reshape(-1, len(missing)).astype(np.float64)
-        mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-9
-        x = np.column_stack([(x - mean) / sd, np.ones(len(x))])
-        gram = x.T @ x
-        gram[np.diag_indices(len(gram) - 1)] += _SHRINK * len(x)
-        return cls(tuple(given), tuple(missing), mean, sd, np.linalg.solve(gram, x.T @ y))
-
-    def at(self, values: NDArray[np.floating]) -> Floats:
-        """Tell one window's missing channels, shape (WINDOW, missing)."""
-        x = (_lagged(values[:, self.given]) - self.mean) / self.sd
-        return np.asarray(np.column_stack([x, np.ones(len(x))]) @ self.weights)
-
-
-def _lagged(given: NDArray[np.floating]) -> Floats:
-    """Lay earlier and later samples beside each one; a window's ends repeat."""
-    at = np.arange(len(given))
-    parts = [given[np.clip(at + lag, 0, len(given) - 1)] for lag in _LAGS]
-    return np.concatenate(parts, axis=1).astype(np.float64)
+def regression(windows: Windows, given: Sequence[int], missing: Sequence[int]) -> Ridge:
+    """Fit on windows in which every channel asked about is known, and on their mirror images."""
+    wanted = [*given, *missing]
+    whole = np.flatnonzero(np.isfinite(windows.values[:, :, wanted]).all(axis=(1, 2)))
+    some = windows.values[whole[:: max(1, len(whole) // _WINDOWS)]]
+    return Ridge.of([*some, *mirrored(some)], given, missing)
 
 
 KINEMATIC = tuple(CHANNELS.index(name) for name in (*ANGLES, *PELVIS))

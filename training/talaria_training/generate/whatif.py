@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talaria_edge.forces import SIDE_WORDS
-from talaria_edge.generate.motion import CHANNELS, RATE_HZ
+from talaria_edge.generate.motion import CHANNELS, RATE_HZ, Conditions
 from talaria_edge.kinematics import SIDES
+from talaria_training.generate.moments import peak_moments
 
 Floats = NDArray[np.float64]
 
@@ -26,9 +27,9 @@ class Effect:
     ----------
     what, unit : str
     before, after : float
-        Means over windows.
+        Means over windows and samples, of those of which both are known.
     low, high : float
-        90 % interval of the change of one window, over windows and samples.
+        90 % interval of the change of one sample, over windows and samples.
     """
 
     what: str
@@ -44,12 +45,16 @@ class Effect:
         return 100.0 * (self.after / self.before - 1.0)
 
 
-def numbers_of(values: NDArray[np.floating]) -> dict[str, tuple[float, str]]:
-    """Tell what a window comes to on each side: peaks of force, time on the ground, movement of joints.
+def numbers_of(
+    values: NDArray[np.floating], conditions: Conditions | None = None
+) -> dict[str, tuple[float, str]]:
+    """Tell what a window comes to on each side: peaks of force and moment, time on the ground, joints' ranges.
 
     Parameters
     ----------
     values : ndarray, shape (WINDOW, len(CHANNELS))
+    conditions : Conditions, optional
+        Whose height moments need; see `talaria_training.generate.moments` for when they are told.
 
     Returns
     -------
@@ -57,9 +62,11 @@ def numbers_of(values: NDArray[np.floating]) -> dict[str, tuple[float, str]]:
         Names end in ``right`` or ``left``. NaN where nothing was known.
     """
     found: dict[str, tuple[float, str]] = {}
+    moments = peak_moments(values, conditions or Conditions())
     for side in SIDES:
-        for what, told in _of_side(values, side).items():
-            found[f"{what}, {SIDE_WORDS[side]}"] = told
+        told = _of_side(values, side)
+        told |= {what: (peak, "N·m/kg") for what, peak in moments[side].items()}
+        found |= {f"{what}, {SIDE_WORDS[side]}": number for what, number in told.items()}
     return found
 
 
@@ -83,27 +90,42 @@ def _of_side(values: NDArray[np.floating], side: str) -> dict[str, tuple[float, 
 
 
 def effects(
-    before: Sequence[NDArray[np.floating]], after: Sequence[NDArray[np.floating]]
+    before: Sequence[NDArray[np.floating]],
+    after: Sequence[NDArray[np.floating]],
+    conditions: Sequence[tuple[Conditions, Conditions]] | None = None,
 ) -> list[Effect]:
-    """Set windows beside what became of them.
+    """Set samples of windows beside what became of each.
+
+    A peak of a mean is lower than the mean of peaks, so samples are compared one by one, also where before
+    nothing was measured and they are samples themselves.
 
     Parameters
     ----------
-    before : sequence of ndarray, shape (WINDOW, channels)
-    after : sequence of ndarray, shape (samples, WINDOW, channels)
+    before, after : sequence of ndarray, shape (samples, WINDOW, channels)
         One entry per window.
+    conditions : sequence of (Conditions, Conditions), optional
+        Each window's before and after; without them there are no moments.
     """
-    first = [numbers_of(window) for window in before]
-    then = [[numbers_of(sample) for sample in samples] for samples in after]
+    asked = conditions or [(Conditions(), Conditions())] * len(before)
+    first = [
+        numbers_of(one, was)
+        for samples, (was, _) in zip(before, asked, strict=True)
+        for one in samples
+    ]
+    then = [
+        numbers_of(one, now)
+        for samples, (_, now) in zip(after, asked, strict=True)
+        for one in samples
+    ]
     found = []
     for what, (_, unit) in first[0].items():
-        start = np.array([numbers[what][0] for numbers in first])
-        end = np.array([[numbers[what][0] for numbers in samples] for samples in then])
-        change = end - start[:, None]
-        if not np.isfinite(change).any():
+        start, end = (np.array([numbers[what][0] for numbers in all_]) for all_ in (first, then))
+        both = np.isfinite(end - start)
+        if not both.any():
             continue
-        low, high = np.nanpercentile(change, [5.0, 95.0])
-        found.append(Effect(what, unit, _mean(start), _mean(end.ravel()), float(low), float(high)))
+        low, high = np.percentile((end - start)[both], [5.0, 95.0])
+        means = (float(start[both].mean()), float(end[both].mean()))
+        found.append(Effect(what, unit, *means, float(low), float(high)))
     return found
 
 
@@ -141,8 +163,3 @@ def _largest(values: Floats) -> float:
     """Return the largest known value; NaN where nothing is known."""
     known = values[np.isfinite(values)]
     return float(known.max()) if len(known) else float("nan")
-
-
-def _mean(values: NDArray[np.floating]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -16,8 +16,8 @@ from talaria_edge.kinematics import SIDES
 from talaria_training.generate.judge import FillRow, ForceFillRow
 from talaria_training.intervals import LEVEL, factor
 
-Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]
-"""Errors over half-widths, by what (a channel without its side) and person."""
+Scores = Mapping[tuple[str, str], Mapping[str, NDArray[np.float64]]]
+"""Errors over half-widths, by what (a channel without its side), who told it, and person."""
 _FEWEST = 3
 
 
@@ -27,11 +27,12 @@ def intervals(fills: Sequence[FillRow], forces: Sequence[ForceFillRow]) -> list[
     Returns
     -------
     list of dict
-        Per ``what``, both sides pooled: ``people``; ``own``, the share that the draws' own intervals held;
-        ``held`` and ``worst``, of the widened ones, on average and of one person; ``factor`` for a further one.
+        Per ``what`` and ``approach`` (``model`` or ``refined``), both sides pooled: ``people``; ``own``, the
+        share that the draws' own intervals held; ``held`` and ``worst``, of the widened ones, on average and of
+        one person; ``factor`` for a further one.
     """
     found = []
-    for what, people in _scores(fills, forces).items():
+    for (what, approach), people in _scores(fills, forces).items():
         if len(people) < _FEWEST:
             continue
         held = []
@@ -42,6 +43,7 @@ def intervals(fills: Sequence[FillRow], forces: Sequence[ForceFillRow]) -> list[
         found.append(
             {
                 "what": what,
+                "approach": approach,
                 "level": LEVEL,
                 "people": len(people),
                 "own": float(np.mean([(scores <= 1.0).mean() for scores in each])),
@@ -53,8 +55,14 @@ def intervals(fills: Sequence[FillRow], forces: Sequence[ForceFillRow]) -> list[
     return found
 
 
-def widening_of(report: Path) -> dict[str, float]:
+def widening_of(report: Path, approach: str = "model") -> dict[str, float]:
     """Read the factors of every channel from a report of ``generate evaluate``.
+
+    Parameters
+    ----------
+    report : Path
+    approach : str
+        ``model`` for what is drawn, ``refined`` for forces that a network tells from the draws.
 
     Raises
     ------
@@ -63,8 +71,13 @@ def widening_of(report: Path) -> dict[str, float]:
     """
     try:
         rows = json.loads(report.read_text(encoding="utf-8"))["intervals"]
-        known = {str(row["what"]): float(row["factor"]) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = {
+            str(row["what"]): float(row["factor"])
+            for row in rows
+            # Reports from before there was a network of forces speak of draws alone.
+            if row.get("approach", "model") == approach
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordingError(
             f"{report} is no report of 'talaria-train generate evaluate' ({error!r:.80}): give the file that "
             "its --json wrote."
@@ -73,16 +86,17 @@ def widening_of(report: Path) -> dict[str, float]:
 
 
 def _scores(fills: Sequence[FillRow], forces: Sequence[ForceFillRow]) -> Scores:
-    gathered: dict[str, dict[str, list[float]]] = {}
-    for row in fills:
-        gathered.setdefault(_sideless(row.channel), {}).setdefault(row.person, []).extend(
-            row.scores
-        )
-    for told in forces:
-        gathered.setdefault(f"grf_{told.axis}", {}).setdefault(told.person, []).extend(told.scores)
+    gathered: dict[tuple[str, str], dict[str, list[float]]] = {}
+    rows: list[tuple[str, FillRow | ForceFillRow]]
+    rows = [(_sideless(row.channel), row) for row in fills]
+    rows += [(f"grf_{row.axis}", row) for row in forces]
+    for what, row in rows:
+        people = gathered.setdefault((what, row.approach), {})
+        people.setdefault(row.person, []).extend(row.scores)
     return {
-        what: {person: np.array(scores) for person, scores in people.items() if scores}
-        for what, people in gathered.items()
+        at: known
+        for at, people in gathered.items()
+        if (known := {who: np.array(scores) for who, scores in people.items() if scores})
     }
 
 

@@ -84,8 +84,11 @@ class Windows:
         return Windows(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def cut(motions: Sequence[Motion], stride: int = 25) -> Windows:
+def cut(motions: Sequence[Motion], stride: int = 25, least: int = 1) -> Windows:
     """Cut motions into windows of `WINDOW` samples, one every `stride` samples.
+
+    Motions too short for `least` windows are cut more closely: a single step on a plate would be seen at one
+    phase only.
 
     Windows of which less than `LEAST_KNOWN` was measured are left out. A window's strides per second are
     read from the four and a half seconds around it (see `stride_hz`), or are the motion's where those do not
@@ -97,7 +100,7 @@ def cut(motions: Sequence[Motion], stride: int = 25) -> Windows:
     RecordingError
         If no window is left.
     """
-    parts = [part for motion in motions if (part := _cut_one(motion, stride)) is not None]
+    parts = [part for motion in motions if (part := _cut_one(motion, stride, least)) is not None]
     if not parts:
         raise RecordingError(
             f"None of the {len(motions)} motions holds {WINDOW / RATE_HZ:g} s of which {LEAST_KNOWN:.0%} was "
@@ -111,9 +114,11 @@ def cut(motions: Sequence[Motion], stride: int = 25) -> Windows:
     )
 
 
-def _cut_one(motion: Motion, stride: int) -> Windows | None:
+def _cut_one(motion: Motion, stride: int, least: int) -> Windows | None:
     if len(motion.values) < WINDOW:
         return None
+    if least > 1:
+        stride = min(stride, max(1, (len(motion.values) - WINDOW) // (least - 1)))
     views = np.lib.stride_tricks.sliding_window_view(motion.values, WINDOW, axis=0)
     values = np.ascontiguousarray(np.swapaxes(views[::stride], 1, 2), dtype=np.float32)
     start = np.arange(0, len(views), stride, dtype=np.int64)
