@@ -11,13 +11,18 @@ import pytest
 
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_edge.forces import MOMENT_JOINTS
+from talaria_edge.generate.contract import SPEC_FILE
+from talaria_edge.generate.generator import Generator
+from talaria_edge.generate.walkers import Outing, check_outing
 from talaria_edge.kinematics import ANGLES, SIDES
 from talaria_edge.model import StreamingModel
 from talaria_edge.spec import Gives
 from talaria_edge.stances import FORCE_AXES
 
 ROOT = Path(__file__).parents[1]
-MODELS = sorted(path.parent for path in ROOT.glob("models/*/model.onnx"))
+FOLDERS = sorted(path.parent for path in ROOT.glob("models/*/model.onnx"))
+GENERATORS = [folder for folder in FOLDERS if (folder / SPEC_FILE).exists()]
+MODELS = [folder for folder in FOLDERS if folder not in GENERATORS]
 
 
 def test_changelog_and_package_agree_on_the_version() -> None:
@@ -41,9 +46,24 @@ def test_released_models_fit_this_runtime_and_their_checksums(folder: Path) -> N
     names = {"angles": ANGLES, "forces": forces + moments}
     assert tuple(output.name for output in model.spec.outputs) == names[gives]
     assert model.spec.held_out is not None
-    for line in (folder / "SHA256SUMS").read_text().splitlines():
-        digest, name = line.split()
+
+
+@pytest.mark.parametrize("folder", GENERATORS, ids=lambda path: path.name)
+def test_released_generative_models_open_here_and_draw_walkers(folder: Path) -> None:
+    # Opening compares the files with their checksums and replays the parity windows.
+    spec = Generator.open(folder).spec
+    assert spec.model_id == folder.name
+    assert spec.people
+    check_outing(spec, 1, Outing())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_every_file_of_a_released_model_is_the_one_that_was_released(folder: Path) -> None:
+    lines = [line.split() for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    for digest, name in lines:
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    assert {name for _, name in lines} >= {"card.md", "model.onnx", "model.safetensors"}
+    assert folder.name in (folder / "card.md").read_text(encoding="utf-8")
 
 
 def test_every_local_link_in_the_documentation_leads_somewhere() -> None:
