@@ -273,7 +273,7 @@ def write_repaired(repaired: Repaired, out: Path) -> list[Path]:
     at_s = np.arange(len(values)) / RATE_HZ
     angles = [name for name in names if UNITS[name] == "rad"]
     mot = fresh(out / "repaired.mot")
-    title = "talaria angles, gaps filled by a generative model: see repaired.csv for which"
+    title = "talaria angles, gaps filled by a model: see repaired.csv for which"
     with MotWriter(mot, angles, title) as file:
         for t_s, row in zip(at_s.tolist(), values.tolist(), strict=True):
             file.write(t_s, {name: row[CHANNELS.index(name)] for name in angles})
