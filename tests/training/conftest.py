@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.simulator import random_params, simulate_walk
+from talaria_edge.generate.motion import CHANNELS
 from talaria_training.data.recording import Contact, Recording
+from talaria_training.engine import Job, Outcome, attempt
 from talaria_training.trials import Trial, prepare_person
 
 
@@ -26,6 +31,46 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+class Here:
+    """An engine without processes, which remembers what it was given to do."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
+        for name, job in jobs.items():
+            self.ran.append(name)
+            yield attempt(name, pickle.dumps(job), shared)
+
+
+@pytest.fixture(scope="session")
+def new_engine() -> Callable[[], Here]:
+    return Here
+
+
+@pytest.fixture(scope="session")
+def striding() -> Callable[[NDArray[np.float64], float], NDArray[np.float32]]:
+    """Let somebody made up walk through the phases of their strides, at so many m/s."""
+
+    def values(phase: NDArray[np.float64], forward_ms: float) -> NDArray[np.float32]:
+        found = np.zeros((len(phase), len(CHANNELS)), np.float32)
+        for i, name in enumerate(CHANNELS):
+            mine = (phase + 0.5 * name.endswith("_l")) % 1.0
+            if name.startswith("hip_flexion"):
+                found[:, i] = 0.15 + 0.4 * np.cos(2 * np.pi * mine)
+            elif name.startswith("knee"):
+                found[:, i] = 0.5 - 0.45 * np.cos(2 * np.pi * (mine - 0.25))
+            elif name.startswith("ankle"):
+                found[:, i] = 0.2 * np.sin(2 * np.pi * mine)
+            elif name.startswith("grf_vertical"):
+                found[:, i] = np.where(mine < 0.6, np.sin(np.pi * mine / 0.6), 0.0)
+            elif name == "velocity_forward":
+                found[:, i] = forward_ms
+        return found
+
+    return values
 
 
 def _kind(name: str) -> Literal["initial", "final"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,32 +31,15 @@ TINY = DenoiserConfig(patch=10, width=16, layers=1, heads=2, feed_forward=32)
 LIVE_S = 3.0
 
 
-def _gait() -> np.ndarray:
-    """One window of two strides: windows that begin half a window apart go on in step."""
-    phase = np.arange(WINDOW) / (WINDOW // 2)
-    values = np.zeros((WINDOW, len(CHANNELS)), np.float32)
-    for i, name in enumerate(CHANNELS):
-        mine = (phase + 0.5 * name.endswith("_l")) % 1.0
-        if name.startswith("hip_flexion"):
-            values[:, i] = 0.15 + 0.4 * np.cos(2 * np.pi * mine)
-        elif name.startswith("knee"):
-            values[:, i] = 0.5 - 0.45 * np.cos(2 * np.pi * (mine - 0.25))
-        elif name.startswith("ankle"):
-            values[:, i] = 0.2 * np.sin(2 * np.pi * mine)
-        elif name.startswith("grf_vertical"):
-            values[:, i] = np.where(mine < 0.6, np.sin(np.pi * mine / 0.6), 0.0)
-        elif name == "velocity_forward":
-            values[:, i] = 1.2
-    return values
-
-
-def _steady(x: Any, *_rest: Any) -> Any:
-    """Know one gait, whatever the noise; a little of the noise is left, so that draws differ."""
-    return (_gait() + 0.001 * np.tanh(x)).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
-def generator() -> Generator:
+def generator(striding: Callable[..., np.ndarray]) -> Generator:
+    # One window of two strides: windows that begin half a window apart go on in step.
+    gait = striding(np.arange(WINDOW) / (WINDOW // 2), 1.2)
+
+    def steady(x: Any, *_rest: Any) -> Any:
+        # The same gait whatever the noise; a little of the noise is left, so that draws differ.
+        return (gait + 0.001 * np.tanh(x)).astype(np.float32)
+
     width, numbers = len(CHANNELS), len(NUMBERS)
     spec = GeneratorSpec(
         model_id="made-up-gait",
@@ -73,9 +57,9 @@ def generator() -> Generator:
         people=("P01", "P02", "P03"),
         never_seen=("anything",),
         seen=SEEN,
-        parity=parity_of(_steady).tolist(),
+        parity=parity_of(steady).tolist(),
     )
-    return Generator(_steady, spec)
+    return Generator(steady, spec)
 
 
 @pytest.fixture(scope="module")

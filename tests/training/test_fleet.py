@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ from talaria_edge.features import channels
 from talaria_training import artefacts, fleet, fleet_walks
 from talaria_training.commands import fleet as command
 from talaria_training.commands.app import app
-from talaria_training.engine import Job, Outcome, Results, attempt
+from talaria_training.engine import Results
 from talaria_training.fleet import Plan, one_user, report, rows_of, shared_of, user_jobs
 from talaria_training.fleet_walks import Visit, simulated_user, walks_key
 from talaria_training.networks import GaitNet
@@ -36,14 +35,6 @@ def base() -> GaitNet:
     net = GaitNet(len(channels()), hidden=8, layers=2).eval()
     net.memory_white.copy_(torch.eye(8))  # as if it had been trained
     return net
-
-
-class Inline:
-    """The smallest engine: no process of its own."""
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
-        for name, job in jobs.items():
-            yield attempt(name, pickle.dumps(job), shared)
 
 
 def test_a_user_is_the_same_every_time_and_walks_only_once(
@@ -144,11 +135,11 @@ def test_no_users_are_no_fleet() -> None:
 
 
 def test_the_command_goes_on_where_it_was_and_writes_what_it_found(
-    base: GaitNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_engine: Callable[[], Any], base: GaitNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = SimpleNamespace(rate_hz=VISIT.rate_hz, model_id="tiny")
     monkeypatch.setattr(artefacts, "load", lambda folder: (base, spec))
-    monkeypatch.setattr(command, "open_engine", lambda *given: Inline())
+    monkeypatch.setattr(command, "open_engine", lambda *given: new_engine())
     monkeypatch.setattr(fleet, "FLEET_TUNE", PLAN.tune)
     file = tmp_path / "fleet.json"
     arguments = ["fleet", "--base", "any", "--users", "1", "--steps", "5", "--json", str(file)]

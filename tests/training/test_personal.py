@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ from talaria_edge.sinks.opensim import MotWriter
 from talaria_training import artefacts, gate_study, shelf, spoil
 from talaria_training.believe import Belief, believe
 from talaria_training.commands import app
-from talaria_training.engine import Job, attempt
-from talaria_training.engine import Outcome as Settled
 from talaria_training.gate import GateParams, compare_on, sign_flip_p
 from talaria_training.held_strides import Division, Kept, Stride, divide, strides_of
 from talaria_training.intervals import PERSONAL_FILE
@@ -518,17 +515,11 @@ def test_wrong_options_are_refused_by_name(
 # The gate, put to the test
 
 
-class Here:
-    """Runs jobs in this process."""
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Settled]:
-        for name, job in jobs.items():
-            yield attempt(name, pickle.dumps(job), shared)
-
-
-def test_spoiled_labels_hand_out_nothing_worse(base: GaitNet, trials: list[Trial]) -> None:
+def test_spoiled_labels_hand_out_nothing_worse(
+    new_engine: Callable[[], Any], base: GaitNet, trials: list[Trial]
+) -> None:
     plan = gate_study.Plan({trials[1].person: base}, replace(QUICK, steps=20))
-    results = gate_study.study([trials[1]], plan, 8, Here())
+    results = gate_study.study([trials[1]], plan, 8, new_engine())
     found = gate_study.document(results, plan)
     assert found["trials"] == 8
     assert found["worse"] == 0

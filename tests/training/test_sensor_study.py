@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from talaria_edge.kinematics import ANGLES, CHAIN_SLOTS
 from talaria_training import sensor_chain, sensor_study, sensor_tables, trials
 from talaria_training.commands import app
 from talaria_training.data.recording import Recording
-from talaria_training.engine import Job, Outcome, attempt
 from talaria_training.hur2025 import HurSettings, Passes
 from talaria_training.scoring import Row
 from talaria_training.sensor_chain import Walk, feature_columns, mirrored
@@ -44,18 +42,6 @@ TINY = StudySettings(
 
 
 JOINTS = ("hip_flexion", "knee_angle", "ankle_angle")
-
-
-class Here:
-    """An engine without processes, which remembers what it was given to do."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
-        for name, job in jobs.items():
-            self.ran.append(name)
-            yield attempt(name, pickle.dumps(job), shared)
 
 
 def walk(person: str, seed: int, seconds: float = 9.0) -> Walk:
@@ -254,21 +240,24 @@ def test_the_study_learns_from_what_it_sees(walks: list[Walk]) -> None:
 
 
 def test_finished_cells_are_kept_and_repeat_exactly(
-    walks: list[Walk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_engine: Callable[[], Any],
+    walks: list[Walk],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = Here()
+    first = new_engine()
     document = sensor_study.study(walks, TINY, first)
     assert len(first.ran) == 2 * 2  # one set and a published one, two pairs of people
     assert document["left_out"] == [("A", "B"), ("C", "D")]
-    again = Here()
+    again = new_engine()
     assert sensor_study.study(walks, TINY, again)["summary"] == document["summary"]
     assert again.ran == []
-    more = Here()
+    more = new_engine()
     sensor_study.study(walks, replace(TINY, sets=(*TINY.sets, SensorSet("T", "both"))), more)
     assert more.ran == ["ours/T/both/A+B", "ours/T/both/C+D"]
     monkeypatch.setenv("TALARIA_CACHE", str(tmp_path / "elsewhere"))
     torch.manual_seed(99)
-    afresh = sensor_study.study(walks, replace(TINY, published=()), Here())["summary"]
+    afresh = sensor_study.study(walks, replace(TINY, published=()), new_engine())["summary"]
     assert afresh == [e for e in document["summary"] if e["network"] == "ours"]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,9 @@ import pytest
 
 from talaria_edge.calibration import Calibration
 from talaria_edge.kinematics import ANGLES
-from talaria_training.engine import Job, Outcome, attempt
+from talaria_training.engine import Engine
 from talaria_training.generate import gain
 from talaria_training.trials import Trial
-
-
-class Here:
-    """Runs jobs in this process."""
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
-        for name, job in jobs.items():
-            yield attempt(name, pickle.dumps(job), shared)
 
 
 def _trial(person: str) -> Trial:
@@ -56,16 +47,16 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, list[Any
     return noted
 
 
-def _study(people: list[str]) -> dict[str, Any]:
+def _study(people: list[str], engine: Engine) -> dict[str, Any]:
     trials = [_trial(person) for person in "ABCDE"]
     models = {"A": "models/one", "B": "models/one", "C": "models/two"}
-    return gain.study(people, trials, models.__getitem__, gain.GainProtocol(counts=(1, 4)), Here())
+    return gain.study(people, trials, models.__getitem__, gain.GainProtocol(counts=(1, 4)), engine)
 
 
 def test_each_model_draws_once_and_nobody_learns_from_whom_they_are_tested_on(
-    asked: dict[str, list[Any]],
+    asked: dict[str, list[Any]], new_engine: Callable[[], Engine]
 ) -> None:
-    _study(["A", "B", "C"])
+    _study(["A", "B", "C"], new_engine())
     assert asked["drawn"] == ["models/one", "models/two"]
     assert len(asked["learned"]) == 12
     assert asked["learned"][0] == ("nothing", ("B",), ())
@@ -73,10 +64,12 @@ def test_each_model_draws_once_and_nobody_learns_from_whom_they_are_tested_on(
     assert asked["learned"][-2] == ("virtual", ("D",), ("models/two",))
 
 
-def test_what_is_finished_is_not_drawn_again(asked: dict[str, list[Any]]) -> None:
-    _study(["A"])
+def test_what_is_finished_is_not_drawn_again(
+    asked: dict[str, list[Any]], new_engine: Callable[[], Engine]
+) -> None:
+    _study(["A"], new_engine())
     asked["drawn"].clear()
-    again = _study(["A"])
+    again = _study(["A"], new_engine())
     assert asked["drawn"] == []
     assert len(asked["learned"]) == 4
     told = {row["approach"] for row in again["rows"]}

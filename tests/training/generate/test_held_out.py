@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from talaria_bridge.errors import RecordingError
 from talaria_edge.generate import generator
 from talaria_edge.generate.generator import Generator
 from talaria_edge.generate.motion import CHANNELS, FORCES, WINDOW, Conditions, Motion, columns
-from talaria_training.engine import Job, Outcome, attempt
 from talaria_training.generate import held_out, release
 from talaria_training.generate.batches import Draw, FitConfig
 from talaria_training.generate.denoiser import DenoiserConfig
@@ -112,21 +110,10 @@ def test_a_document_means_over_people_apart_by_data_set() -> None:
         "* X: ten seconds without a sensor filled, after rehearsals, 2.0 to 2.0° off."
         in remarks(said)
     )
+    assert remarks({"intervals": []}) == "## Measured on people held out\n"
     said["fills"] = said["forces"] = []
     gap = next(table for table in tables(said) if "ten seconds" in str(table.title))
     assert [list(column.cells) for column in gap.columns[2:]] == [["2.00"], ["2.00"], ["90%"]]
-
-
-class Here:
-    """Runs jobs in this process and keeps their names."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
-        for name, job in jobs.items():
-            self.ran.append(name)
-            yield attempt(name, pickle.dumps(job), shared)
 
 
 _TINY = DenoiserConfig(patch=10, width=16, layers=1, heads=2, feed_forward=32)
@@ -158,7 +145,7 @@ def _one_cache(cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def studied(cache: str) -> Iterator[tuple[Any, ...]]:
+def studied(new_engine: Callable[[], Any], cache: str) -> Iterator[tuple[Any, ...]]:
     """Train two folds of denoisers, then of networks of forces, in an empty cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TALARIA_CACHE", cache)
@@ -168,9 +155,9 @@ def studied(cache: str) -> Iterator[tuple[Any, ...]]:
             patch.setattr(module, "open_denoiser", lambda f: denoise_of(load_denoiser(f.parent)[0]))
             patch.setattr(module, "open_forces", lambda f: forces_of(load_forces(f.parent)[0]))
         patch.setattr(held_out, "fit_refiner", _tiny_refiner)
-        alone = held_out.train_folds(_walkers(), _PROTOCOL, Here())
+        alone = held_out.train_folds(_walkers(), _PROTOCOL, new_engine())
         files = {folder: _contents(folder) for folder in alone.unseen}
-        both = held_out.train_forces(_walkers(), alone, _PROTOCOL, Here())
+        both = held_out.train_forces(_walkers(), alone, _PROTOCOL, new_engine())
         yield alone, files, both
 
 
@@ -206,9 +193,11 @@ def test_networks_of_forces_are_trained_beside_the_denoisers_and_leave_them_as_t
         np.testing.assert_array_equal(*drawn)
 
 
-def test_a_study_that_goes_on_trains_only_what_is_not_there(studied: tuple[Any, ...]) -> None:
+def test_a_study_that_goes_on_trains_only_what_is_not_there(
+    new_engine: Callable[[], Any], studied: tuple[Any, ...]
+) -> None:
     alone, _, both = studied
-    here = Here()
+    here = new_engine()
     assert held_out.train_folds(_walkers(), _PROTOCOL, here).key == alone.key
     assert held_out.train_forces(_walkers(), alone, _PROTOCOL, here).unseen == both.unseen
     assert here.ran == []
@@ -219,9 +208,11 @@ def test_a_study_that_goes_on_trains_only_what_is_not_there(studied: tuple[Any, 
     assert not set(again.unseen) & set(both.unseen)
 
 
-def test_forces_drawn_and_told_are_judged_side_by_side(studied: tuple[Any, ...]) -> None:
+def test_forces_drawn_and_told_are_judged_side_by_side(
+    new_engine: Callable[[], Any], studied: tuple[Any, ...]
+) -> None:
     alone, _, both = studied
-    here = Here()
+    here = new_engine()
     found = held_out.study(_walkers(), both, _PROTOCOL, here)
     approaches = {row.approach for row in found.forces}
     assert approaches == {"model", "refined", "mean curve"}

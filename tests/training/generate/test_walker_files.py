@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from talaria_bridge.samples import LEG_SLOTS
 from talaria_bridge.virtual_imu import SensorParams
 from talaria_edge.generate.body import body_of
-from talaria_edge.generate.motion import CHANNELS, RATE_HZ, Conditions
+from talaria_edge.generate.motion import RATE_HZ, Conditions
 from talaria_edge.generate.walkers import Walker, standing_first
 from talaria_edge.generate.worn import SUB02, sense_body
 from talaria_edge.kinematics import ANGLES
@@ -17,30 +19,23 @@ from talaria_training.data.plain import load_plain
 from talaria_training.generate.walker_files import trials_of, write_walker
 
 
-def _walker(seconds: float = 14.0) -> Walker:
-    who = Conditions(1.2, 0.9, 1.7, 70.0, "walking")
-    phase = np.arange(round(seconds * RATE_HZ)) / RATE_HZ * who.stride_hz
-    values = np.zeros((len(phase), len(CHANNELS)), np.float32)
-    for i, name in enumerate(CHANNELS):
-        mine = (phase + 0.5 * name.endswith("_l")) % 1.0
-        if name.startswith("hip_flexion"):
-            values[:, i] = 0.15 + 0.4 * np.cos(2 * np.pi * mine)
-        elif name.startswith("knee"):
-            values[:, i] = 0.5 - 0.45 * np.cos(2 * np.pi * (mine - 0.25))
-        elif name.startswith("ankle"):
-            values[:, i] = 0.2 * np.sin(2 * np.pi * mine)
-        elif name.startswith("grf_vertical"):
-            values[:, i] = np.where(mine < 0.6, np.sin(np.pi * mine / 0.6), 0.0)
-        elif name == "velocity_forward":
-            values[:, i] = who.speed_ms
-    values = standing_first(values, 3.0)
-    body = body_of(values, Conditions(height_m=1.7, mass_kg=70.0), "W0001")
-    worn = {segment: tissue.worn(SensorParams()) for segment, tissue in SUB02.items()}
-    return Walker("W0001", who, values, body, sense_body(body, worn, 1, LEG_SLOTS))
+@pytest.fixture
+def walker_of(striding: Callable[..., np.ndarray]) -> Callable[[float], Walker]:
+    def walks(seconds: float) -> Walker:
+        who = Conditions(1.2, 0.9, 1.7, 70.0, "walking")
+        phase = np.arange(round(seconds * RATE_HZ)) / RATE_HZ * who.stride_hz
+        values = standing_first(striding(phase, who.speed_ms), 3.0)
+        body = body_of(values, Conditions(height_m=1.7, mass_kg=70.0), "W0001")
+        worn = {segment: tissue.worn(SensorParams()) for segment, tissue in SUB02.items()}
+        return Walker("W0001", who, values, body, sense_body(body, worn, 1, LEG_SLOTS))
+
+    return walks
 
 
-def test_a_walker_is_read_back_as_a_recording(tmp_path: Path) -> None:
-    walker = _walker()
+def test_a_walker_is_read_back_as_a_recording(
+    tmp_path: Path, walker_of: Callable[[float], Walker]
+) -> None:
+    walker = walker_of(14.0)
     write_walker(walker, "made-up", tmp_path)
     (read,) = load_plain(tmp_path)
     assert (read.person, read.height_m, read.mass_kg) == ("W0001", 1.7, 70.0)
@@ -54,14 +49,16 @@ def test_a_walker_is_read_back_as_a_recording(tmp_path: Path) -> None:
     assert (tmp_path / "W0001" / "walk" / "forces.csv").exists()
 
 
-def test_a_walker_is_calibrated_as_people_are() -> None:
-    trials, notes = trials_of([_walker()])
+def test_a_walker_is_calibrated_as_people_are(walker_of: Callable[[float], Walker]) -> None:
+    trials, notes = trials_of([walker_of(14.0)])
     assert notes == []
     assert len(trials) == 1
     assert np.isfinite(trials[0].features).all()
 
 
-def test_a_walker_who_never_walks_long_enough_is_named() -> None:
-    trials, notes = trials_of([_walker(5.0)])
+def test_a_walker_who_never_walks_long_enough_is_named(
+    walker_of: Callable[[float], Walker],
+) -> None:
+    trials, notes = trials_of([walker_of(5.0)])
     assert trials == []
     assert notes == ["W0001/walk: left out, its calibration never completed"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from talaria_bridge.errors import RecordingError
 from talaria_edge.kinematics import ANGLES
 from talaria_training.commands import kinetics_forces
 from talaria_training.commands.kinetics import kinetics_app
-from talaria_training.engine import Job, Outcome, attempt
 from talaria_training.kinetics import (
     force_angles,
     force_curve,
@@ -199,20 +198,6 @@ def test_a_number_nobody_has_is_left_blank_and_not_averaged() -> None:
     json.dumps(document["summary"] + document["rows"], allow_nan=False)
 
 
-class _Here:
-    """Runs jobs in this process, in turn."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
-        import pickle
-
-        for name, job in jobs.items():
-            self.ran.append(name)
-            yield attempt(name, pickle.dumps(job), shared)
-
-
 _PROTOCOL = force_study.Protocol(
     cores=("lstm", "ssm"), seeds=1, base=_TINY, tuned=("lstm",), tune_steps=2
 )
@@ -228,9 +213,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_study_judges_every_core_on_everybody_and_goes_on_where_it_stopped(
+    new_engine: Callable[[], Any],
     walks: list[Walk],
 ) -> None:
-    engine = _Here()
+    engine = new_engine()
     found = force_study.study(walks, _PROTOCOL, engine)
     document = force_study.document(found.rows, found.evidence, _PROTOCOL)
     approaches = {row["approach"] for row in document["rows"]}
@@ -240,7 +226,7 @@ def test_a_study_judges_every_core_on_everybody_and_goes_on_where_it_stopped(
     console = Console(record=True, width=160)
     console.print(*force_tables.tables(document))
     assert "Ranking" in console.export_text()
-    again = _Here()
+    again = new_engine()
     assert force_study.study(walks, replace(_PROTOCOL, seeds=2), again).rows
     assert {name.split()[1] for name in again.ran} == {"1"}  # the first seed was kept
 
@@ -295,17 +281,18 @@ def test_angles_take_the_sensors_place_side_by_side(walk: Walk) -> None:
 
 
 def test_the_same_network_is_judged_from_measured_and_from_estimated_angles(
+    new_engine: Callable[[], Any],
     walks: list[Walk],
 ) -> None:
     off = {w.trial.name: w.trial.angles_rad + np.float32(0.1) for w in walks}
-    rows = force_angles.angle_study(walks, off, _TINY, _Here())
+    rows = force_angles.angle_study(walks, off, _TINY, new_engine())
     assert {(r.approach, r.person) for r in rows} == {
         (approach, person)
         for approach in ("reference angles", "estimated angles")
         for person in ("Sim11", "Sim12")
     }
     same = {w.trial.name: w.trial.angles_rad for w in walks}
-    rows = force_angles.angle_study(walks, same, _TINY, _Here())
+    rows = force_angles.angle_study(walks, same, _TINY, new_engine())
     first, second = (
         [r.mae_bw_pct for r in rows if r.approach == approach]
         for approach in ("reference angles", "estimated angles")
@@ -313,9 +300,9 @@ def test_the_same_network_is_judged_from_measured_and_from_estimated_angles(
     assert first == second
 
 
-def test_one_person_alone_cannot_be_held_out(walk: Walk) -> None:
+def test_one_person_alone_cannot_be_held_out(new_engine: Callable[[], Any], walk: Walk) -> None:
     with pytest.raises(RecordingError, match="at least two"):
-        force_study.study([walk], _PROTOCOL, _Here())
+        force_study.study([walk], _PROTOCOL, new_engine())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from talaria_bridge.errors import ConfigError, RecordingError, TalariaError
 from talaria_edge.kinematics import ANGLES
 from talaria_training.commands.app import app
 from talaria_training.commands.kinetics_published import kinetics_app
-from talaria_training.engine import attempt
 from talaria_training.kinetics import cycle_tables, cycles, gait_cycles
 from talaria_training.kinetics.cycle_models import CycleSpec
 from talaria_training.kinetics.gait2hip import (
@@ -138,27 +137,16 @@ def protocol(**changes: Any) -> cycles.Protocol:
     return cycles.Protocol(**usual | changes)
 
 
-class Here:
-    """An engine that runs in this process and counts what it ran."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def outcomes(self, jobs: Any, shared: Any) -> Any:
-        for name, job in jobs.items():
-            self.ran.append(name)
-            yield attempt(name, pickle.dumps(job), shared)
-
-
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_cycles(stored(tmp_path_factory.mktemp("twin") / "t.npz"))
 
 
 def test_three_architectures_learn_under_one_protocol_and_finished_jobs_are_kept(
+    new_engine: Callable[[], Any],
     loaded: Any,
 ) -> None:
-    first, again = Here(), Here()
+    first, again = new_engine(), new_engine()
     document = cycles.study(loaded, protocol(), first, lambda name: None)
     assert len(first.ran) == 4 * 2
     assert cycles.study(loaded, protocol(), again, lambda name: None) == document
@@ -171,10 +159,15 @@ def test_three_architectures_learn_under_one_protocol_and_finished_jobs_are_kept
     assert ranked[0]["above_best"] == [0.0, 0.0]
 
 
-def test_everybody_is_judged_once_by_every_model_and_seed(loaded: Any) -> None:
+def test_everybody_is_judged_once_by_every_model_and_seed(
+    new_engine: Callable[[], Any], loaded: Any
+) -> None:
     budget = cycles.Budget(epochs=1)
     document = cycles.study(
-        loaded, protocol(models=("lstm",), seeds=(0, 1), budget=budget), Here(), lambda name: None
+        loaded,
+        protocol(models=("lstm",), seeds=(0, 1), budget=budget),
+        new_engine(),
+        lambda name: None,
     )
     judged = sorted((row["person"], row["seed"]) for row in document["rows"])
     assert judged == [(f"H{k:02d}", seed) for k in range(1, 7) for seed in (0, 1)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,6 @@ from talaria_edge.model import StreamingModel
 from talaria_edge.spec import Intervals
 from talaria_training.commands.kinetics import kinetics_app
 from talaria_training.cores import CoreName
-from talaria_training.engine import Job, Outcome, attempt
 from talaria_training.kinetics import (
     export,
     force_files,
@@ -350,16 +348,6 @@ def test_what_was_left_out_is_not_judged(walks: list[MomentWalk]) -> None:
 # The study
 
 
-class _Here:
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def outcomes(self, jobs: Mapping[str, Job], shared: Mapping[str, Any]) -> Iterator[Outcome]:
-        for name, job in jobs.items():
-            self.ran.append(name)
-            yield attempt(name, pickle.dumps(job), shared)
-
-
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> MomentProtocol:
     def small(config: ForceConfig, core: Any, seed: int) -> ForceConfig:
@@ -370,9 +358,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> MomentProtocol:
 
 
 def test_a_study_judges_everybody_beside_the_mean_curve_and_is_kept(
-    walks: list[MomentWalk], tiny: MomentProtocol
+    new_engine: Callable[[], Any], walks: list[MomentWalk], tiny: MomentProtocol
 ) -> None:
-    engine = _Here()
+    engine = new_engine()
     found = moment_study.study(walks, tiny, engine)
     assert len(engine.ran) == 4
     assert {(r.approach, r.person) for r in found.rows} == {
@@ -386,7 +374,7 @@ def test_a_study_judges_everybody_beside_the_mean_curve_and_is_kept(
     shown = console.export_text()
     assert "ankle_angle" in shown
     assert "stances left out" in shown
-    again = _Here()
+    again = new_engine()
     moment_study.study(walks, tiny, again)
     assert again.ran == []
 
@@ -439,6 +427,8 @@ def test_the_commands_refuse_what_they_cannot_do(
     assert said in str(result.exception)
 
 
-def test_one_person_alone_cannot_be_held_out(walks: list[MomentWalk], tiny: MomentProtocol) -> None:
+def test_one_person_alone_cannot_be_held_out(
+    new_engine: Callable[[], Any], walks: list[MomentWalk], tiny: MomentProtocol
+) -> None:
     with pytest.raises(RecordingError, match="at least two"):
-        moment_study.study(walks[:1], tiny, _Here())
+        moment_study.study(walks[:1], tiny, new_engine())
