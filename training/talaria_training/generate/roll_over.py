@@ -34,7 +34,7 @@ from talaria_training.generate.moments_judged import (
     stances_beside,
 )
 from talaria_training.generate.sources_capsense import read_capsense, walk_of
-from talaria_training.kinetics.belt import FIRM_BW, MIDDLE, Belt, read_belt
+from talaria_training.kinetics.belt import MIDDLE, Belt, pressed_m, read_belt
 from talaria_training.kinetics.dynamics import JOINTS
 from talaria_training.kinetics.force_data import walks_of
 from talaria_training.kinetics.moment_data import MomentWalk, moment_walks
@@ -58,14 +58,11 @@ def roll_overs(walk: MomentWalk, belt: Belt, height_m: float) -> list[Floats]:
     for i, side in enumerate(SIDES):
         vertical = walk.walk.force_bw[:, _WIDE * i + 2]
         for stance in stances_of(vertical):
-            rows = np.arange(stance.start, stance.stop)
-            firm = vertical[stance] > FIRM_BW
             if not np.isfinite(walk.moment_nm_kg[stance, _WIDE * i]).all():
                 continue
-            on_belt = belt.press_m[side][stance] + belt.speed_ms * rows / walk.walk.rate_hz
-            press = np.interp(rows, rows[firm], on_belt[firm])
+            press = pressed_m(stance, belt, side, vertical, walk.walk.rate_hz)
             ahead = (press - (press.min() + press.max()) / 2) / height_m + middle
-            found.append(np.interp(SHARES * (len(rows) - 1), rows - rows[0], ahead))
+            found.append(np.interp(SHARES * (len(press) - 1), np.arange(len(press)), ahead))
     return found
 
 

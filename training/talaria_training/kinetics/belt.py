@@ -187,16 +187,26 @@ def _arm(
     stance: slice, belt: Belt, side: Side, ankle: Floats, vertical_bw: Floats, recording: Recording
 ) -> Floats:
     """Return where the ground pushes in one stance, seen from the ankle, (n, 2); NaN if never firmly."""
+    press = pressed_m(stance, belt, side, vertical_bw, recording.rate_hz)
+    middle = (press.min() + press.max()) / 2
+    heel = middle - MIDDLE * FOOT_LENGTH * (recording.height_m or np.nan)
+    return np.column_stack([press - heel, np.zeros(len(press))]) - ankle[stance]
+
+
+def pressed_m(
+    stance: slice, belt: Belt, side: Side, vertical_bw: NDArray[np.floating], rate_hz: float
+) -> Floats:
+    """Return where on the belt the ground pushes in one stance, (n,); NaN if never firmly.
+
+    While less than `FIRM_BW` is carried, the place is held.
+    """
     rows = np.arange(stance.start, stance.stop)
     firm = vertical_bw[stance] > FIRM_BW
     if not firm.any():
-        return np.full((len(rows), 2), np.nan)
+        return np.full(len(rows), np.nan)
     # On the belt, where a standing foot stays.
-    on_belt = belt.press_m[side][stance] + belt.speed_ms * (rows - rows[0]) / recording.rate_hz
-    press = np.interp(rows, rows[firm], on_belt[firm])
-    middle = (press.min() + press.max()) / 2
-    heel = middle - MIDDLE * FOOT_LENGTH * (recording.height_m or np.nan)
-    return np.column_stack([press - heel, np.zeros(len(rows))]) - ankle[stance]
+    on_belt = belt.press_m[side][stance] + belt.speed_ms * (rows - rows[0]) / rate_hz
+    return np.asarray(np.interp(rows, rows[firm], on_belt[firm]))
 
 
 def _upwards(tilt_rad: Floats) -> Floats:
