@@ -129,8 +129,9 @@ def rehearse(
         part[_EDGE:-_EDGE, gone] = np.nan
         filled = model.fill_long(part, conditions, DRAWS, rng)[:, _EDGE:-_EDGE, gone]
         drawn.append(true - filled.mean(axis=0))
-    own = _own(values, whole, given, gone) if len(told) == len(starts) else None
-    return _judged(np.stack(drawn), np.stack(told) if own else None, own)
+    if len(told) < len(starts):
+        return _judged(np.stack(drawn))
+    return _judged(np.stack(drawn), np.stack(told), _own(values, whole, given, gone))
 
 
 def _own(
@@ -176,7 +177,7 @@ def _places(whole: Bools, length: int) -> list[int]:
     return [starts[i] for i in chosen]
 
 
-def _judged(drawn: Floats, told: Floats | None, ridge: Ridge | None) -> Rehearsed:
+def _judged(drawn: Floats, told: Floats | None = None, ridge: Ridge | None = None) -> Rehearsed:
     """Weigh what draws and what a regression missed, each (times, T, C).
 
     The draws' mean miss is taken away, for each time the mean of the others.

@@ -2,8 +2,9 @@
 
 A sensor that died, a joint that nobody measured, a leg without sensors: a generative model draws what could
 have been there, several times over. Where enough of the recording is whole, the same gap is rehearsed there
-first. The mean of the draws is written, with an interval and a mark on every number that was drawn. Where the
-person does not walk the model knows nothing, and gaps stay.
+first, also by a regression of the person's own, and the better of both fills it. It is written with an
+interval and a mark on every number that was not measured. Where the person does not walk the model knows
+nothing, and gaps stay.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from talaria_edge.generate.motion import (
     Motion,
     check_values,
 )
-from talaria_edge.generate.rehearsal import Gap, Rehearsed, faded, rehearse
+from talaria_edge.generate.rehearsal import Draws, Gap, Rehearsed, faded, rehearse
 from talaria_edge.kinematics import ANGLES
 from talaria_edge.sinks.opensim import MotWriter
 from talaria_edge.tables.motion import read_table
@@ -49,18 +50,12 @@ _WALKS_RAD = 0.25
 """A joint that moves by less than this in a second and a half takes no step."""
 
 
-class Fills(Protocol):
-    """A model that fills what is NaN."""
+class Fills(Draws, Protocol):
+    """A model that fills what is NaN, and knows how far its draws may be off."""
 
     @property
     def widening(self) -> Mapping[str, float]:
         """By what the draws' own intervals must be widened, by channel, to hold 90 % of new people's truth."""
-        ...
-
-    def fill_long(
-        self, values: Floats, conditions: Conditions, count: int, rng: np.random.Generator
-    ) -> Floats:
-        """Return `count` draws of values (T, channels), what is known as it is."""
         ...
 
 
@@ -71,8 +66,8 @@ class Repaired:
     Attributes
     ----------
     motion : Motion
-        The mean of the draws where there was a gap, less what they missed where the same recording knows the
-        truth (`talaria_edge.generate.rehearsal`); what was measured else.
+        What was measured; in gaps the mean of the draws, less what they missed where the same recording knows
+        the truth, or the person's own regression where that came nearer (`talaria_edge.generate.rehearsal`).
     half_width : ndarray of float32, shape (T, channels)
         Of 90 % intervals, units as the channel's: from the same person's rehearsals, or else the draws'
         spread, widened by what it missed on people held out. 0 where measured; NaN where still unknown, and
@@ -169,13 +164,14 @@ def repair(
         raise RecordingError(f"{motion.name} has no gap in {', '.join(names)}: nothing to fill.")
     walks = _walks(values)
     todo = gaps.any(axis=1) & walks
+    filled = gaps & todo[:, None]
     around = binary_dilation(todo, iterations=_CONTEXT)
     widening = np.array([model.widening.get(name, np.nan) for name in CHANNELS], np.float32)
     mean, half = values.copy(), np.where(gaps, np.nan, 0.0).astype(np.float32)
     for (run,) in find_objects(label(around)[0]):
         stretch = _at_least(run, len(values))
         drawn = model.fill_long(values[stretch], motion.conditions, count, rng)
-        here = gaps[stretch] & todo[stretch][:, None]
+        here = filled[stretch]
         mean[stretch] = np.where(here, drawn.mean(axis=0), mean[stretch])
         half[stretch] = np.where(here, widening * half_width(drawn), half[stretch])
         gone = np.flatnonzero(here.any(axis=0))
@@ -185,10 +181,10 @@ def repair(
             gap = Gap(gone, given, int(here.any(axis=1).sum()))
             learned[key] = rehearse(values, gap, walks, motion.conditions, model, rng)
         if (own := learned[key]) is not None:
-            _corrected(mean, half, gaps & todo[:, None], stretch, gone, own)
-    filled = Motion(motion.person, motion.name, motion.source, mean, motion.conditions)
+            _corrected(mean, half, filled, stretch, gone, own)
+    whole = Motion(motion.person, motion.name, motion.source, mean, motion.conditions)
     left = gaps.any(axis=1) & ~todo
-    return Repaired(filled, half, gaps & todo[:, None], float(left.sum() / RATE_HZ))
+    return Repaired(whole, half, filled, float(left.sum() / RATE_HZ))
 
 
 def _corrected(

@@ -25,29 +25,35 @@ def short(source: str) -> str:
 
 
 def remarks(document: Mapping[str, Any]) -> str:
-    """Say in a few lines of Markdown, for a model's card, what was measured on people held out."""
+    """Say in a few lines of Markdown, for a model's card, what was measured on people held out.
+
+    Reports from before gaps were judged say nothing of them.
+    """
     lines = ["## Measured on people held out", ""]
-    for source in dict.fromkeys(row["source"] for row in document["gaps"]):
-        off = [
-            row["rmse_deg"]
-            for row in document["gaps"]
-            if (row["source"], row["approach"]) == (source, "model")
-        ]
+    filled = [row for row in document.get("gaps", ()) if row["approach"] == "model"]
+    for source, rows in _by_source(filled).items():
+        off = [row["rmse_deg"] for row in rows]
         lines.append(
-            f"* {short(source)}: ten seconds without a sensor filled, after rehearsals, {min(off):.1f} to "
+            f"* {source}: ten seconds without a sensor filled, after rehearsals, {min(off):.1f} to "
             f"{max(off):.1f}° off."
         )
     told = [
-        r for r in document["forces"] if (r["missing"], r["approach"]) == ("nothing", "refined")
+        row
+        for row in document.get("forces", ())
+        if (row["missing"], row["approach"]) == ("nothing", "refined")
     ]
-    for source in dict.fromkeys(row["source"] for row in told):
-        off = [row["mae_bw_pct"] for row in told if row["source"] == source]
-        axes = ", ".join(row["axis"] for row in told if row["source"] == source)
-        figures = ", ".join(f"{value:.1f}" for value in off)
-        lines.append(
-            f"* {short(source)}: forces from all angles {figures} % of body weight off ({axes})."
-        )
+    for source, rows in _by_source(told).items():
+        axes = ", ".join(row["axis"] for row in rows)
+        figures = ", ".join(f"{row['mae_bw_pct']:.1f}" for row in rows)
+        lines.append(f"* {source}: forces from all angles {figures} % of body weight off ({axes}).")
     return "\n".join(lines)
+
+
+def _by_source(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(short(row["source"]), []).append(row)
+    return found
 
 
 def _fills(document: Mapping[str, Any], source: str) -> Table:
